@@ -1,0 +1,1 @@
+"""Datalists, presets, preprocessing, augmentation and generated data."""

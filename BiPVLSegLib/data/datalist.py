@@ -1,0 +1,100 @@
+"""Datalists in the form of the Medical Segmentation Decathlon (``dataset.json``)."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+SPLITS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume: image files (one per channel, or one file with all), its label file where there is one, and a name."""
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """A data set: cases per split and the names of its label values (0 is background)."""
+
+    path: Path
+    name: str
+    modalities: tuple[str, ...]
+    labels: dict[str, int]  # structure name -> value in the label files
+    cases: dict[str, tuple[Case, ...]]
+
+    def split(self, name: str) -> tuple[Case, ...]:
+        """Cases of a split.
+
+        Raises:
+            InputError: the split is unknown or empty.
+        """
+        if not self.cases.get(name):
+            there = ", ".join(k for k, v in self.cases.items() if v)
+            raise InputError(f"{self.path} has no cases under '{name}'; it has: {there or 'none at all'}.")
+        return self.cases[name]
+
+
+def read_datalist(path: str | os.PathLike) -> Datalist:
+    """Reads a ``dataset.json``; file names in it are relative to its folder.
+
+    ``labels`` maps values to names (Decathlon) or names to values. A case is ``{"image": ..., "label": ...}``, where image
+    may be a list with one file per channel, or just a file name (test cases).
+
+    Raises:
+        InputError: the file is missing, is no such datalist, or names files that do not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "dataset.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"There is no datalist {path}.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"The datalist {path} cannot be read as JSON: {error}.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
+        raise InputError(f'The datalist {path} has no "labels"; it should look like a Decathlon dataset.json.')
+    cases = {split: tuple(_cases(path, split, content.get(split, []))) for split in SPLITS}
+    modality = content.get("modality", {})
+    names = modality.values() if isinstance(modality, dict) else [modality]
+    return Datalist(path, str(content.get("name", path.parent.name)), tuple(map(str, names)), _labels(path, content), cases)
+
+
+def _labels(path: Path, content: dict) -> dict[str, int]:
+    labels: dict[str, int] = {}
+    for key, value in content["labels"].items():
+        name, number = (value, key) if str(key).lstrip("-").isdigit() else (key, value)
+        if not isinstance(name, str) or not str(number).lstrip("-").isdigit():
+            raise InputError(f'{path}: the entry "{key}": {value!r} of "labels" is no pair of a number and a name.')
+        if int(number) == 0:
+            continue
+        if name in labels:
+            raise InputError(f"{path}: the label name '{name}' occurs twice.")
+        labels[name] = int(number)
+    return labels
+
+
+def _cases(path: Path, split: str, entries: list) -> list[Case]:
+    cases = []
+    for number, entry in enumerate(entries, start=1):
+        entry = {"image": entry} if isinstance(entry, str) else entry
+        if not isinstance(entry, dict) or "image" not in entry:
+            raise InputError(f'{path}: entry {number} of "{split}" names no image.')
+        images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+        files = [path.parent / image for image in images]
+        label = path.parent / entry["label"] if entry.get("label") else None
+        for file in [*files, *([label] if label else [])]:
+            if not file.exists():
+                raise InputError(f'{path}: entry {number} of "{split}" names {file}, which does not exist.')
+        stem = files[0].name.split(".")[0]
+        cases.append(Case(stem, tuple(files), label))
+    return cases

@@ -1,0 +1,192 @@
+"""Training patches: one preprocessed copy of every volume in memory (or on disk), and crops that depend on a number only.
+
+Patch ``k`` of a run is a function of (seed, k): which volume, which crop, which augmentation. So a resumed run, or one with
+another number of loader processes, sees the same patches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ..concepts import ConceptSet
+from ..errors import InputError
+from ..geometry.resample import labels_to_working_grid
+from ..io.volume import Volume, read_volume
+from ..io.writing import atomic_path
+from .datalist import Case, Datalist
+from .preprocessing import plan_grid, prepare_image
+from .transforms import cached_transform, training_transform
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """How the label values of a data set answer the rows of a concept table. Paired by name, never by position.
+
+    Attributes:
+        known: (N,) bool, which classes of the table this data set labels.
+        values: per class the label values that belong to it (several for nested regions, none where unknown).
+    """
+
+    known: tuple[bool, ...]
+    values: tuple[tuple[int, ...], ...]
+
+    def masks(self, label: np.ndarray | torch.Tensor) -> list:
+        """One boolean mask per class from a label volume in the data set's own values."""
+        isin = torch.isin if isinstance(label, torch.Tensor) else np.isin
+
+        def mask(values: tuple[int, ...]):
+            return isin(label, torch.tensor(values) if isinstance(label, torch.Tensor) else values)
+
+        return [mask(values) if values else label < -(2**14) for values in self.values]
+
+
+def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tuple[int, ...]]) -> LabelMapping:
+    """Pairs the label names of a data set with the names of a concept table (case-insensitive), or with ``regions``.
+
+    Raises:
+        InputError: no class of the table is labelled, or a label name is not in the table.
+    """
+    by_name = {_folded(name): (value,) for name, value in datalist.labels.items()}
+    if regions:
+        by_name = {_folded(name): tuple(values) for name, values in regions.items()}
+    names = [_folded(name) for name in concepts.names]
+    unmatched = [name for name in by_name if name not in names]
+    if unmatched or not any(name in by_name for name in names):
+        raise InputError(
+            f"{datalist.path}: no concept row for the label(s) {', '.join(unmatched) or 'of this data set'}. Labels and "
+            f"concepts are paired by name; the concept table '{concepts.name}' has: {', '.join(concepts.names)}."
+        )
+    return LabelMapping(tuple(name in by_name for name in names), tuple(by_name.get(name, ()) for name in names))
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.lower().split())
+
+
+def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
+    """Image and label (I, J, K) of a case; both must lie on one grid.
+
+    Raises:
+        InputError: unreadable files, or a label on another grid.
+    """
+    volume = read_volume(list(case.images) if len(case.images) > 1 else case.images[0], channels=channels)
+    if case.label is None:
+        return volume, None
+    label = read_volume(case.label)
+    same_grid = label.array.shape[1:] == volume.array.shape[1:] and np.allclose(label.affine, volume.affine, atol=1e-2)
+    if not same_grid:
+        raise InputError(f"The label {case.label} does not lie on the grid of its image {case.images[0]}.")
+    return volume, np.rint(label.array[0]).astype(np.int16)
+
+
+class PatchDataset(Dataset):
+    """Patches of the training volumes of one or several data sets.
+
+    Args:
+        sources: per data set its cases and label mapping.
+        preprocessing: the model's preprocessing settings.
+        augmentation: see ``transforms.AUGMENTATION``.
+        channels: image channels.
+        seed: of the run.
+        cache: None keeps preprocessed volumes in memory; a folder keeps them there (float16 ``.npy``, read on demand).
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[Sequence[Case], LabelMapping]],
+        preprocessing: dict[str, Any],
+        augmentation: dict[str, Any],
+        channels: int,
+        seed: int,
+        cache: Path | None = None,
+    ):
+        self.preprocessing, self.channels, self.seed, self.cache = preprocessing, channels, seed, cache
+        self.items = [(case, mapping) for cases, mapping in sources for case in cases]
+        patch = list(preprocessing["patch_size"])
+        self.prepare_crop = cached_transform(patch, augmentation)
+        self.transform = training_transform(patch, preprocessing["flip_axes"], augmentation)
+        self.volumes: dict[int, dict] = {}
+
+    def fill(self, progress=iter) -> None:
+        """Preprocesses every volume now rather than on first use. ``progress`` wraps the iterable (tqdm)."""
+        for index in progress(range(len(self.items))):
+            self._volume(index)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        """Patch ``number`` -> image (C, D, H, W) float32, label (D, H, W) int16 in data set values, item index."""
+        epoch, place = divmod(number, len(self.items))
+        index = int(np.random.default_rng([self.seed, epoch]).permutation(len(self.items))[place])
+        # MONAI's transforms take one seed for all of them
+        self.transform.set_random_state(seed=int(np.random.default_rng([self.seed, 1, number]).integers(2**31)))
+        volume = dict(self._volume(index))
+        volume["image"] = volume["image"].float()
+        crop = self.transform(volume)
+        crop = crop[0] if isinstance(crop, list) else crop
+        return {
+            "image": torch.as_tensor(np.asarray(crop["image"]), dtype=torch.float32),
+            "label": torch.as_tensor(np.asarray(crop["label"][0]), dtype=torch.int16),
+            "item": torch.tensor(index),
+        }
+
+    def __len__(self) -> int:
+        """Patches do not run out; a sampler says how many are drawn."""
+        return 2**62
+
+    def known(self, items: torch.Tensor) -> torch.Tensor:
+        """(B, N) bool: which classes are labelled in these volumes."""
+        return torch.tensor([self.items[int(i)][1].known for i in items])
+
+    def _volume(self, index: int) -> dict:
+        if index not in self.volumes:
+            image, label = self._preprocessed(self.items[index][0])
+            self.volumes[index] = self.prepare_crop({"image": image, "label": label[None]})
+        return self.volumes[index]
+
+    def _preprocessed(self, case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image float16 (C, D, H, W) and label int16 (D, H, W) on the working grid, from the disk cache if there."""
+        if self.cache is None:
+            return self._preprocess(case)
+        settings = json.dumps([self.preprocessing, str(case.images[0].resolve())], sort_keys=True, default=str)
+        stem = f"{case.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+        files = [self.cache / f"{stem}-{kind}.npy" for kind in ("image", "label")]
+        if not all(file.is_file() for file in files):
+            self.cache.mkdir(parents=True, exist_ok=True)
+            for file, tensor in zip(files, self._preprocess(case), strict=True):
+                with atomic_path(file) as temporary:
+                    np.save(temporary, tensor.numpy())
+        image, label = (torch.from_numpy(np.load(file, allow_pickle=False)) for file in files)
+        return image, label
+
+    def _preprocess(self, case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+        volume, label = read_case(case, self.channels)
+        if label is None:
+            raise InputError(f"The training case {case.images[0]} has no label.")
+        grid = plan_grid(volume.array.shape[1:], volume.affine, self.preprocessing)
+        image = prepare_image(volume.array, grid, self.preprocessing)
+        return image.half(), labels_to_working_grid(label, grid).to(torch.int16)
+
+
+class StepSampler:
+    """Patch numbers of the steps ``first``..``last``-1 of a run, a batch at a time."""
+
+    def __init__(self, first: int, last: int, batch_size: int):
+        self.first, self.last, self.batch_size = first, last, batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first, self.last):
+            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
+
+    def __len__(self) -> int:
+        return self.last - self.first

@@ -1,0 +1,94 @@
+"""Crops and augmentation from MONAI's transforms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from monai.transforms import (
+    Compose,
+    FgBgToIndicesd,
+    RandAdjustContrastd,
+    RandAffined,
+    RandCropByPosNegLabeld,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+    SpatialPadd,
+)
+
+KEYS = ("image", "label")
+CROP_MARGIN = 1.2  # the crop is wider than the patch where it is rotated, so that no corner lies outside the image
+
+AUGMENTATION: dict[str, Any] = {
+    "probability": 0.3,
+    "rotate_degrees": [0, 0, 0],  # about the working axes
+    "scale": 0.0,
+    "intensity_shift": 0.0,  # in units of the normalised image
+    "intensity_scale": 0.0,
+    "gamma": None,
+    "noise": 0.0,
+    "blur": 0.0,
+    "foreground": 0.75,  # share of crops that are centred on a labelled voxel
+}
+
+
+def cached_transform(patch_size: list[int], augmentation: dict[str, Any]) -> Compose:
+    """Once per volume: pads it to at least the crop size and lists its foreground and background voxels."""
+    return Compose(
+        [
+            SpatialPadd(KEYS, crop_size(patch_size, augmentation), mode="edge"),
+            FgBgToIndicesd("label", output_shape=None),
+        ]
+    )
+
+
+def training_transform(patch_size: list[int], flip_axes: list[int], augmentation: dict[str, Any]) -> Compose:
+    """Once per crop. Mirrors only along ``flip_axes``, which the preset must have named.
+
+    Input and output: a dict with image (C, D, H, W) and label (1, D, H, W), the latter -1 where the truth is unknown.
+    """
+    a = augmentation
+    p = a["probability"]
+    steps: list = [
+        RandCropByPosNegLabeld(
+            KEYS, "label", crop_size(patch_size, a), pos=a["foreground"], neg=1 - a["foreground"],
+            fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices", allow_smaller=True,
+        ),
+    ]  # fmt: skip
+    degrees = [float(np.deg2rad(d)) for d in a["rotate_degrees"]]
+    if any(degrees) or a["scale"]:
+        # Always run: it also cuts the patch from the middle of the crop. One resampling for rotation and scale together.
+        steps.append(
+            RandAffined(
+                KEYS, prob=max(p, 0.6), rotate_range=degrees, scale_range=_scale_range(patch_size, a),
+                spatial_size=patch_size, mode=("bilinear", "nearest"), padding_mode="border",
+            )
+        )  # fmt: skip
+    steps += [RandFlipd(KEYS, prob=0.5, spatial_axis=axis) for axis in flip_axes]
+    if a["noise"]:
+        steps.append(RandGaussianNoised("image", prob=p / 2, std=a["noise"]))
+    if a["blur"]:
+        sigma = [(0.25, a["blur"])] * 3
+        steps.append(RandGaussianSmoothd("image", *sigma, prob=p / 2))
+    if a["intensity_scale"]:
+        steps.append(RandScaleIntensityd("image", prob=p, factors=a["intensity_scale"]))
+    if a["intensity_shift"]:
+        steps.append(RandShiftIntensityd("image", prob=p, offsets=a["intensity_shift"]))
+    if a["gamma"]:
+        steps.append(RandAdjustContrastd("image", prob=p, gamma=tuple(a["gamma"]), retain_stats=True))
+    return Compose(steps)
+
+
+def crop_size(patch_size: list[int], augmentation: dict[str, Any]) -> list[int]:
+    """Size of the crop before rotation: wider along the axes in whose plane the patch is turned or scaled."""
+    turned = [any(augmentation["rotate_degrees"][:axis] + augmentation["rotate_degrees"][axis + 1 :]) for axis in range(3)]
+    return [int(np.ceil(n * CROP_MARGIN / 2)) * 2 if turn else n for n, turn in zip(patch_size, turned, strict=True)]
+
+
+def _scale_range(patch_size: list[int], augmentation: dict[str, Any]) -> list[float]:
+    """Slices of a stack are not scaled: the patch is thin there."""
+    thin = max(patch_size) >= 4 * min(patch_size)
+    return [0.0 if thin and n == min(patch_size) else augmentation["scale"] for n in patch_size]

@@ -1,0 +1,1 @@
+"""From a volume and a table of texts to a segmentation."""

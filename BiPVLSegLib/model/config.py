@@ -1,0 +1,160 @@
+"""Everything that one needs to rebuild a BiPVL-Seg network and to bring a volume to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PretrainedConfig
+
+FORMAT_VERSION = 1
+
+DEFAULT_PREPROCESSING: dict[str, Any] = {
+    "spacing": [1.5, 1.5, 2.0],  # mm along the working axes (close to R, A, S)
+    "spacing_tolerance": [0.0, 0.0, 0.0],  # an axis within this fraction of its working spacing is not resampled
+    "slice_axis_last": False,  # slice stacks: the thickest axis becomes the last working axis
+    "intensity": {"mode": "zscore"},  # "zscore" (of non-zero voxels) or "window" with lower and upper
+    "patch_size": [96, 96, 96],
+    "overlap": 0.5,
+    "flip_axes": [],  # working axes that may be mirrored (training augmentation and test-time flips)
+    "modality": "",
+}
+
+
+class BiPVLSegConfig(PretrainedConfig):
+    """Configuration of :class:`~BiPVLSegLib.model.bipvlseg.BiPVLSegModel`.
+
+    Args:
+        in_channels: image channels.
+        encoder: ``"conv"`` (residual convolutional, the default) or ``"swin"`` (Swin UNETR V2, as in the paper).
+        widths: channels per stage of the convolutional encoder, full resolution first.
+        kernels, strides: per stage of the convolutional encoder, along (D, H, W).
+        blocks: residual blocks per stage of the convolutional encoder.
+        feature_size, depths, swin_heads, window_size: of the Swin encoder (paper: 48, 2-2-2-2, 3-6-12-24, 7).
+        text: settings of the BERT text encoder (``BertConfig`` as a dict).
+        shared_text: name of a text encoder in ``Resources/TextEncoders`` whose weights are not stored with this model.
+        text_tokens: ``"concepts"``: one pooled token per concept; ``"words"``: every word piece is a token (paper).
+        text_stage_ends: after which BERT layer each of the five text stages ends (paper: 1, 6, 8, 10, 12).
+        use_text: False is the paper's ablation without text (needs the fixed head).
+        fusion_stages: vision stages 1..4 that are followed by a BiFusion layer (paper: all four).
+        fusion_direction: ``"both"``, ``"image-to-text"`` (only the text looks at the image), ``"text-to-image"`` or
+            ``"none"``.
+        fusion_depth, fusion_heads, fusion_mlp, fusion_attention_ratio: size of each BiFusion layer (paper: 2, 8, 2048,
+            0.5).
+        vision_self_attention: stages whose BiFusion layer lets the vision tokens attend to each other.
+        head: ``"class-bound"`` (logits from the class embeddings, any number of classes) or ``"fixed"`` (paper).
+        classes: names of the classes that the model was trained on, in channel order for the fixed head.
+        auxiliary_head: adds a fixed head on several decoder levels; it guides training and is not run at inference.
+        nested: classes may overlap (sigmoid) instead of excluding each other (softmax).
+        projection_size: width of the common space of the alignment losses (paper: 128).
+        preprocessing: see ``DEFAULT_PREPROCESSING``.
+        concepts: name of the concept set that belongs to the model.
+    """
+
+    model_type = "bipvlseg"
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        encoder: str = "conv",
+        widths: tuple[int, ...] = (16, 32, 64, 128, 160),
+        kernels: tuple = ((3, 3, 3),) * 5,
+        strides: tuple = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+        blocks: tuple[int, ...] = (1, 1, 1, 1, 1),
+        feature_size: int = 48,
+        depths: tuple[int, ...] = (2, 2, 2, 2),
+        swin_heads: tuple[int, ...] = (3, 6, 12, 24),
+        window_size: int = 7,
+        text: dict | None = None,
+        shared_text: str | None = None,
+        text_tokens: str = "concepts",
+        text_stage_ends: tuple[int, ...] = (6, 6, 6, 6, 6),
+        use_text: bool = True,
+        fusion_stages: tuple[int, ...] = (2, 3, 4),
+        fusion_direction: str = "both",
+        fusion_depth: int = 1,
+        fusion_heads: int = 4,
+        fusion_mlp: int = 256,
+        fusion_attention_ratio: float = 0.5,
+        vision_self_attention: tuple[int, ...] = (4,),
+        head: str = "class-bound",
+        classes: tuple[str, ...] = (),
+        auxiliary_head: bool = False,
+        nested: bool = False,
+        projection_size: int = 128,
+        preprocessing: dict | None = None,
+        concepts: str = "",
+        format_version: int = FORMAT_VERSION,
+        **kwargs,
+    ):
+        self.in_channels = in_channels
+        self.encoder = _one_of("encoder", encoder, ("conv", "swin"))
+        self.widths = list(widths)
+        self.kernels = [list(k) for k in kernels]
+        self.strides = [list(s) for s in strides]
+        self.blocks = list(blocks)
+        self.feature_size = feature_size
+        self.depths = list(depths)
+        self.swin_heads = list(swin_heads)
+        self.window_size = window_size
+        self.text = dict(text or {})
+        self.shared_text = shared_text
+        self.text_tokens = _one_of("text_tokens", text_tokens, ("concepts", "words"))
+        self.text_stage_ends = list(text_stage_ends)
+        self.use_text = use_text
+        self.fusion_stages = list(fusion_stages)
+        self.fusion_direction = _one_of(
+            "fusion_direction", fusion_direction, ("both", "image-to-text", "text-to-image", "none")
+        )
+        self.fusion_depth = fusion_depth
+        self.fusion_heads = fusion_heads
+        self.fusion_mlp = fusion_mlp
+        self.fusion_attention_ratio = fusion_attention_ratio
+        self.vision_self_attention = list(vision_self_attention)
+        self.head = _one_of("head", head, ("class-bound", "fixed"))
+        self.classes = list(classes)
+        self.auxiliary_head = auxiliary_head
+        self.nested = nested
+        self.projection_size = projection_size
+        self.preprocessing = {**DEFAULT_PREPROCESSING, **(preprocessing or {})}
+        self.concepts = concepts
+        self.format_version = format_version
+        if not use_text and head != "fixed":
+            raise ValueError('a network without text needs head="fixed": the class-bound head takes its classes from texts')
+        if (head == "fixed" or auxiliary_head) and not self.classes and kwargs.get("transformers_version") is None:
+            # PretrainedConfig builds an empty config of its own to find the defaults; ours are complete without classes
+            # only for the class-bound head.
+            raise ValueError('head="fixed" and auxiliary_head need the list of classes')
+        super().__init__(**kwargs)
+
+    @property
+    def divisor(self) -> tuple[int, int, int]:
+        """Patch sizes must be multiples of this (product of the strides) along (D, H, W)."""
+        if self.encoder == "swin":
+            return (32, 32, 32)
+        product = [1, 1, 1]
+        for stride in self.strides:
+            product = [p * s for p, s in zip(product, stride)]
+        return tuple(product)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+def paper_config(classes: tuple[str, ...], **changes) -> BiPVLSegConfig:
+    """The network of the paper: Swin UNETR V2 (feature size 48), BERT-base, word tokens, four BiFusion layers."""
+    settings = dict(
+        encoder="swin",
+        text=dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072),
+        text_tokens="words",
+        text_stage_ends=(1, 6, 8, 10, 12),
+        fusion_stages=(1, 2, 3, 4),
+        fusion_depth=2,
+        fusion_heads=8,
+        fusion_mlp=2048,
+        vision_self_attention=(3, 4),
+        classes=tuple(classes),
+    )
+    return BiPVLSegConfig(**{**settings, **changes})

@@ -1,0 +1,98 @@
+"""Heads: from decoder features and class texts to logits, and the class embeddings that the training losses use."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .text_encoder import TextTokens
+
+MASKED_LOGIT = -1e4  # rows that stand for no class (padding of the class axis); finite in fp16
+
+
+def class_vectors(text: TextTokens) -> Tensor:
+    """Mean over the tokens of each class: (B, N, L, C) -> (B, N, C)."""
+    weights = text.mask[..., None].to(text.tokens.dtype)
+    return (text.tokens * weights).sum(2) / weights.sum(2).clamp(min=1)
+
+
+class ClassBoundHead(nn.Module):
+    """The class embeddings are the classifier: logit of class c at voxel x = <f(x), w_c> / sqrt(F) + b_c.
+
+    ``w_c`` and ``b_c`` are made from the text of class c alone, so any number of classes works, a permutation of the rows
+    permutes the channels, and an edited text acts on its own class. The background is learned.
+    """
+
+    def __init__(self, feature_dim: int, text_dim: int, nested: bool):
+        super().__init__()
+        self.classifier = nn.Sequential(
+            nn.LayerNorm(text_dim), nn.Linear(text_dim, text_dim), nn.GELU(), nn.Linear(text_dim, feature_dim + 1)
+        )
+        self.background = None if nested else nn.Parameter(torch.zeros(feature_dim + 1))
+
+    def forward(self, features: Tensor, classes: Tensor, class_mask: Tensor | None = None) -> Tensor:
+        """features (B, F, D, H, W), classes (B, N, C), class_mask (B, N) -> logits (B, N + 1 or N, D, H, W)."""
+        weights = self.classifier(classes)
+        if self.background is not None:
+            weights = torch.cat([self.background.to(weights.dtype).expand(len(weights), 1, -1), weights], 1)
+        kernel, bias = weights[..., :-1], weights[..., -1]
+        batch, channels = features.shape[:2]
+        logits = torch.bmm(kernel.to(features.dtype) / channels**0.5, features.flatten(2))
+        logits = (logits + bias[..., None].to(logits.dtype)).view(batch, -1, *features.shape[2:])
+        if class_mask is not None:
+            hidden = ~class_mask
+            if self.background is not None:
+                hidden = F.pad(hidden, (1, 0), value=False)
+            logits = logits.masked_fill(hidden[..., None, None, None], MASKED_LOGIT)
+        return logits
+
+
+class FixedHead(nn.Module):
+    """The paper's head: one 1x1x1 convolution with a channel per trained class (and background, unless nested)."""
+
+    def __init__(self, feature_dim: int, classes: int, nested: bool):
+        super().__init__()
+        self.conv = nn.Conv3d(feature_dim, classes if nested else classes + 1, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.conv(features)
+
+
+class ClassEmbeddings(nn.Module):
+    """Class-embedding maps at the deepest grid and one visual embedding per class (paper, section 3.3). Training only.
+
+    With the fixed head it is the paper's: an MLP gives one map per class, brought to 3x3x3 and projected. With the
+    class-bound head the maps are products of deep features and class texts, and the visual embedding of a class is the
+    mean of the deep features under its map, so that N is free here too.
+    """
+
+    def __init__(
+        self, vision_dim: int, text_dim: int | None, projection: int, fixed_classes: int | None, nested: bool
+    ):
+        super().__init__()
+        self.fixed = fixed_classes is not None
+        self.nested = nested
+        if self.fixed:
+            maps = fixed_classes if nested else fixed_classes + 1
+            self.mlp = nn.Sequential(nn.Linear(vision_dim, vision_dim), nn.GELU(), nn.Linear(vision_dim, maps))
+            self.project_vision = nn.Linear(27, projection)
+        else:
+            self.mlp = nn.Sequential(nn.Linear(vision_dim, vision_dim), nn.GELU(), nn.Linear(vision_dim, vision_dim))
+            self.head = ClassBoundHead(vision_dim, text_dim, nested)
+            self.project_vision = nn.Linear(vision_dim, projection)
+        self.project_text = nn.Linear(text_dim, projection) if text_dim is not None else None
+
+    def forward(self, deep: Tensor, classes: Tensor | None, class_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """deep (B, C, d, h, w), classes (B, N, T) -> class map (B, N + 1, d, h, w), visual embeddings (B, N, E)."""
+        features = self.mlp(deep.movedim(1, -1)).movedim(-1, 1)
+        if self.fixed:
+            class_map = features
+            own = class_map if self.nested else class_map[:, 1:]
+            visual = F.adaptive_avg_pool3d(own.float(), 3).flatten(2)
+            return class_map, self.project_vision(visual)
+        class_map = self.head(features, classes, class_mask)
+        own = class_map if self.nested else class_map[:, 1:]
+        weights = own.flatten(2).float().softmax(-1)
+        visual = torch.einsum("bnx,bcx->bnc", weights, deep.flatten(2).float())
+        return class_map, self.project_vision(visual)

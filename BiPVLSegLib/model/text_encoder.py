@@ -1,0 +1,193 @@
+"""The staged text encoder: a BERT whose layers are cut into five stages, one beside each vision stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from ..concepts import Concept
+from ..errors import ConceptError, ModelError
+from ..paths import resources_folder
+from .config import BiPVLSegConfig
+
+TEXTS_PER_CLASS = 6  # title and five concepts
+COLUMNS = ("Title", "Shape", "Location", "Appearance/Density", "Contour/Symmetry", "Internal Texture")
+
+
+def text_encoder_folder(name: str) -> Path:
+    """Folder of a text encoder that ships with us, for instance ``minilm``."""
+    folder = resources_folder() / "TextEncoders" / name
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"The text encoder '{name}' is missing from {folder.parent}; reinstall BiPVLSeg.")
+    return folder
+
+
+@dataclass
+class TextTokens:
+    """Tokens that keep their class: ``tokens`` (B, N, L, C), ``mask`` (B, N, L) bool, True where a token counts."""
+
+    tokens: Tensor
+    mask: Tensor
+
+    def expand(self, batch: int) -> TextTokens:
+        """The same texts for each of ``batch`` patches (no copy)."""
+        if self.tokens.shape[0] == batch:
+            return self
+        return TextTokens(self.tokens.expand(batch, -1, -1, -1), self.mask.expand(batch, -1, -1))
+
+    def to(self, device: torch.device | str) -> TextTokens:
+        return TextTokens(self.tokens.to(device), self.mask.to(device))
+
+    def select(self, classes: Sequence[int] | Tensor) -> TextTokens:
+        """Only these classes, in this order."""
+        return TextTokens(self.tokens[:, classes], self.mask[:, classes])
+
+
+class StagedTextEncoder(nn.Module):
+    """BERT in five stages.
+
+    Stage 0 does not depend on the image and is run once per table of texts (:meth:`encode`); the later stages run after
+    the BiFusion layer of the stage before (:meth:`forward_stage`). With ``text_tokens="concepts"`` the words of each text
+    are pooled at the end of stage 0, so that a class has at most six tokens; with ``"words"`` all words of a class stay
+    tokens, as in the paper.
+    """
+
+    def __init__(self, config: BiPVLSegConfig):
+        super().__init__()
+        bert_config = BertConfig(**config.text)
+        bert_config._attn_implementation = "sdpa"
+        self.bert = BertModel(bert_config, add_pooling_layer=False)
+        self.ends = config.text_stage_ends
+        self.pooled = config.text_tokens == "concepts"
+        self.width = bert_config.hidden_size
+        self.max_length = bert_config.max_position_embeddings
+        if len(self.ends) != 5 or list(self.ends) != sorted(self.ends) or self.ends[-1] > bert_config.num_hidden_layers:
+            raise ValueError(f"text_stage_ends must be five rising layer numbers up to {bert_config.num_hidden_layers}")
+        # Sentence vectors of one encoder lie in a narrow cone: three heart structures differ by a small angle only. Their
+        # mean and spread over all bundled texts bring them apart before the network starts to learn.
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("std", torch.ones(self.width))
+        self.tokenizer = None
+
+    # ---- words -> tokens -------------------------------------------------------------------------------------------
+
+    def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Word-piece ids and mask, (M, L) each. The caller has checked the length."""
+        if self.tokenizer is None:
+            raise ModelError("This model has no tokenizer, so it cannot read texts; its folder is incomplete.")
+        batch = self.tokenizer(texts, padding=True, return_tensors="pt")
+        return batch["input_ids"], batch["attention_mask"].bool()
+
+    def check(self, concept: Concept, row: int) -> None:
+        """Raises ConceptError where a text is too long or has not one readable word."""
+        unknown = self.tokenizer.unk_token_id
+        for column, text in zip(COLUMNS, concept.texts, strict=True):
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
+            if len(ids) + 2 > self.max_length:
+                raise ConceptError(
+                    f"Row {row} ({concept.name}), column {column}: the text has {len(text.split())} words; the text "
+                    f"encoder reads up to {self.max_length - 2} word pieces (about 350 words). Shorten it."
+                )
+            if ids and all(i == unknown for i in ids):
+                raise ConceptError(
+                    f"Row {row} ({concept.name}), column {column}: the text encoder cannot read '{text[:40]}'; its "
+                    "vocabulary is English. Reword it in English or leave it empty."
+                )
+
+    def encode(self, concepts: Sequence[Concept]) -> TextTokens:
+        """Stage 0 for a table of N concepts -> tokens (1, N, L, C)."""
+        for row, concept in enumerate(concepts, start=2):  # row 1 is the header, as in a spreadsheet
+            self.check(concept, row)
+        device = self.mean.device
+        if self.pooled:
+            texts = sorted({text for concept in concepts for text in concept.texts if text.strip()})
+            vectors = self.encode_texts(texts)
+            position = {text: i for i, text in enumerate(texts)}
+            index = torch.tensor([[position.get(text, -1) for text in c.texts] for c in concepts], device=device)
+            mask = index >= 0
+            tokens = vectors[index.clamp(min=0)] * mask[..., None]
+            return TextTokens(tokens[None], mask[None])
+        joined = [" ".join(text for text in c.texts if text.strip()) for c in concepts]
+        for row, (concept, text) in enumerate(zip(concepts, joined, strict=True), start=2):
+            if len(self.tokenizer(text)["input_ids"]) > self.max_length:
+                raise ConceptError(
+                    f"Row {row} ({concept.name}): its texts together have {len(text.split())} words; this model reads up "
+                    f"to {self.max_length - 2} word pieces (about 350 words) per organ. Shorten them."
+                )
+        ids, mask = (x.to(device) for x in self.tokenize(joined))
+        return TextTokens(self._layers(self.bert.embeddings(ids), mask, 0, self.ends[0])[None], mask[None])
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """Each text by itself through stage 0 (pooled tokens) or through the whole BERT (word tokens) -> (M, C).
+
+        These are also the concept embeddings t_{c,k} of the alignment losses (paper, section 3.3).
+        """
+        ids, mask = (x.to(self.mean.device) for x in self.tokenize(texts))
+        last = self.ends[0] if self.pooled else self.ends[-1]
+        hidden = self._layers(self.bert.embeddings(ids), mask, 0, last)
+        weights = mask[..., None].to(hidden.dtype)
+        pooled = (hidden * weights).sum(1) / weights.sum(1)
+        return (pooled - self.mean) / self.std
+
+    # ---- stages ----------------------------------------------------------------------------------------------------
+
+    def forward_stage(self, stage: int, text: TextTokens) -> TextTokens:
+        """BERT layers of ``stage`` (1..4); each class attends to its own tokens only."""
+        begin, end = self.ends[stage - 1], self.ends[stage]
+        if begin == end:
+            return text
+        tokens, mask = text.tokens.flatten(0, 1), text.mask.flatten(0, 1)
+        return TextTokens(self._layers(tokens, mask, begin, end).view(text.tokens.shape), text.mask)
+
+    def _layers(self, hidden: Tensor, mask: Tensor, begin: int, end: int) -> Tensor:
+        """hidden (M, L, C), mask (M, L) through BERT layers begin..end-1."""
+        mask = mask | ~mask.any(-1, keepdim=True)  # rows without a token (padding of the class axis) see themselves
+        for layer in self.bert.encoder.layer[begin:end]:
+            hidden = layer(hidden, mask[:, None, None, :])
+        return hidden
+
+    # ---- statistics and pretrained start ---------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def fit_statistics(self, texts: list[str]) -> None:
+        """Sets ``mean`` and ``std`` from a corpus of texts; called once, before training."""
+        self.mean.zero_()
+        self.std.fill_(1.0)
+        vectors = self.encode_texts(sorted(set(texts)))
+        self.mean.copy_(vectors.mean(0))
+        self.std.copy_(vectors.std(0).clamp(min=1e-3))
+
+    def load_pretrained(self, name_or_folder: str | Path) -> None:
+        """Takes BERT weights and tokenizer from a folder or a Hugging Face name (which may download)."""
+        from ..model.loading import quiet
+
+        with quiet():
+            pretrained = BertModel.from_pretrained(
+                name_or_folder, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True
+            )
+        self.bert.load_state_dict(pretrained.state_dict())
+        self.tokenizer = load_tokenizer(name_or_folder)
+
+
+def load_tokenizer(name_or_folder: str | Path):
+    return AutoTokenizer.from_pretrained(str(name_or_folder))
+
+
+def bert_settings(name_or_folder: str | Path) -> dict:
+    """``BertConfig`` of a text encoder as a plain dict; refuses what is not a BERT."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(name_or_folder))
+    if config.model_type != "bert":
+        raise ModelError(f"'{name_or_folder}' is a {config.model_type} model; the text encoder must be a BERT.")
+    keep = (
+        "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+        "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size",
+        "layer_norm_eps", "pad_token_id",
+    )  # fmt: skip
+    return {key: getattr(config, key) for key in keep}

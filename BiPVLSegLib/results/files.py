@@ -1,0 +1,90 @@
+"""Saving a result and reading one back: which file goes with which extension, and what happens when it goes wrong."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..errors import BiPVLError, InputError, OutputError
+from ..io.writing import atomic_path, ensure_writable
+from . import nifti, seg_nrrd
+from .result import SegmentationResult
+
+SEG_NRRD = ".seg.nrrd"
+NIFTI = (".nii.gz", ".nii")
+ACCEPTED_EXTENSIONS = (SEG_NRRD, *NIFTI)
+
+
+def save_result(result: SegmentationResult, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Writes a segmentation file, in one step: either all of it is there afterwards or nothing has changed.
+
+    ``out.seg.nrrd``: 3D Slicer opens it as a segmentation with names, colours, terminology and layers.
+    ``out.nii.gz``, ``out.nii``: a labelmap, and ``out.json`` beside it that says what each label is. Classes that may
+    overlap are a 4-D file there, (I, J, K, N), 1 in class n and 0 elsewhere.
+
+    Raises
+    ------
+    OutputError
+        The extension is another one, a file exists and ``overwrite`` is false, or it cannot be written (no such
+        folder, no permission, disk full). Nothing is left behind.
+    """
+    path = Path(path)
+    extension = _extension(path)
+    if extension is None:
+        raise OutputError(
+            f"{path.name} has no extension that a segmentation can be saved with; use one of "
+            f"{', '.join(ACCEPTED_EXTENSIONS)}."
+        )
+    targets = [path] if extension == SEG_NRRD else [path, sidecar_path(path)]
+    for target in targets:
+        ensure_writable(target, overwrite)
+    try:
+        with ExitStack() as stack:  # renames happen after the last byte of the last file is written
+            temporaries = [stack.enter_context(atomic_path(target)) for target in targets]
+            if extension == SEG_NRRD:
+                seg_nrrd.write(result, temporaries[0])
+            else:
+                nifti.write_labelmap(result, temporaries[0], compress=extension == ".nii.gz")
+                nifti.write_labels(result, temporaries[1], path.name)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); choose another folder or make room, and try again."
+        ) from error
+
+
+def load_result(path: str | os.PathLike[str]) -> SegmentationResult:
+    """Reads a ``.seg.nrrd`` file (from here or from 3D Slicer), or a NIfTI labelmap with its JSON of labels.
+
+    The classes are the segments of the file, in its order. What only this library writes (the texts of the concepts,
+    ``info``, ``confidence``) is restored where the file has it; a class without texts gets its name as title.
+    Segments in several layers of a ``.seg.nrrd`` give a result with one layer per class.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is damaged or of another kind, or the JSON beside a NIfTI file is missing.
+    """
+    path = Path(path)
+    extension = _extension(path)
+    if extension is None:
+        raise InputError(f"{path.name} is no segmentation file; it must be one of {', '.join(ACCEPTED_EXTENSIONS)}.")
+    if not path.is_file():
+        raise InputError(f"There is no segmentation file {path}; check the name.")
+    try:
+        return seg_nrrd.read(path) if extension == SEG_NRRD else nifti.read(path, sidecar_path(path))
+    except BiPVLError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zlib.error) as error:
+        raise InputError(f"{path} is damaged or no segmentation file ({error}); save it again.") from error
+
+
+def sidecar_path(path: Path) -> Path:
+    """The JSON of labels beside a NIfTI file: ``out.nii.gz`` -> ``out.json``."""
+    return path.with_name(path.name[: -len(_extension(path))] + ".json")
+
+
+def _extension(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((extension for extension in ACCEPTED_EXTENSIONS if name.endswith(extension) and name != extension), None)

@@ -1,0 +1,83 @@
+"""NIfTI labelmaps, and the JSON beside them that says what each label is."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .description import describe, restore, to_json
+from .result import SegmentationResult
+
+# Labelmaps shrink as well at 3 as at 9 (1.0 % of their size against 0.8 %), in a fifth of the time.
+_COMPRESSION_LEVEL = 3
+# qform holds a rotation in float32; a matrix that is further from one would come back as another.
+_ORTHONORMAL_TOLERANCE = 1e-5
+_SCANNER = 1  # code of NIfTI for coordinates of the scanner
+_UNKNOWN = 0
+
+_LABELMAP = "3-D file: each voxel has the value of its class, 0 is background"
+_LAYERS = "4-D file: the last axis is the class (volume, from 0), 1 in the class and 0 elsewhere; classes may overlap"
+
+
+def write_labelmap(result: SegmentationResult, path: Path, compress: bool) -> None:
+    """Writes the voxels. Exclusive classes (I, J, K); overlapping ones (I, J, K, N).
+
+    The affine is stored as sform (float32), and as qform only where its axes are orthogonal: qform has no shear.
+    Raises OSError.
+    """
+    import nibabel
+
+    voxels = np.moveaxis(result.labelmap, 0, -1) if result.nested else result.labelmap
+    image = nibabel.Nifti1Image(voxels, result.affine)  # also sets the voxel size
+    image.header.set_xyzt_units("mm")
+    directions = result.affine[:3, :3] / np.linalg.norm(result.affine[:3, :3], axis=0)
+    rigid = np.allclose(directions.T @ directions, np.eye(3), rtol=0, atol=_ORTHONORMAL_TOLERANCE)
+    image.set_qform(result.affine if rigid else None, _SCANNER if rigid else _UNKNOWN)
+    image.set_sform(result.affine, _SCANNER)
+    with open(path, "wb") as file:
+        if not compress:
+            image.to_stream(file)
+            return
+        with gzip.GzipFile("", "wb", _COMPRESSION_LEVEL, file, mtime=0) as zipped:  # no time: same result, same bytes
+            image.to_stream(zipped)
+
+
+def write_labels(result: SegmentationResult, path: Path, image_name: str) -> None:
+    """Writes what each label of ``image_name`` is: value, name, colour, terminology, volume. Raises OSError."""
+    volumes = result.volumes_ml()
+    labels = [
+        {
+            "value": segment.label_value,
+            **({"volume": segment.layer} if result.nested else {}),
+            "name": segment.name,
+            "id": segment.id,
+            "color": list(segment.color),
+            "terminology": segment.terminology,
+            "volume_ml": round(volumes[segment.name], 4),
+        }
+        for segment in result.segments()
+    ]
+    layout = _LAYERS if result.nested else _LABELMAP
+    text = to_json({"image": image_name, "layout": layout, "labels": labels, **describe(result)}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read(path: Path, labels_path: Path) -> SegmentationResult:
+    """Reads both files. Raises InputError where the JSON is missing; for a damaged file what the readers raise."""
+    import nibabel
+
+    if not labels_path.is_file():
+        raise InputError(f"{labels_path.name}, which says what its labels are, is not beside it.")
+    concepts, info, confidence = restore(json.loads(labels_path.read_text(encoding="utf-8")))
+    try:
+        image = nibabel.load(path)
+        voxels = np.asarray(image.dataobj)
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise InputError(f"it is no NIfTI file ({error}).") from error
+    if voxels.ndim == 4:
+        voxels = np.moveaxis(voxels, -1, 0)
+    return SegmentationResult(voxels, image.affine, concepts, info, confidence=confidence)

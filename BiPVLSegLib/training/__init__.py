@@ -1,0 +1,1 @@
+"""Training of BiPVL-Seg on one's own data."""

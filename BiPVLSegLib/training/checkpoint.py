@@ -1,0 +1,89 @@
+"""Checkpoints without pickles: model folders for use, and a training state from which a run continues exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..errors import OutputError, TrainingError
+
+STATE_WEIGHTS, STATE_VALUES = "training_state.safetensors", "training_state.json"
+
+
+def replace_folder(folder: Path, write) -> None:
+    """Calls ``write(temporary folder)`` and puts the result in the place of ``folder``; the old one stays if it fails.
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written.
+    """
+    temporary, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(temporary, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"The checkpoint {folder} could not be written ({error}); the one before is kept.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Undoes a replacement that a kill interrupted between its two renames."""
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.exists():
+        os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_training_state(folder: Path, run, step: int, best: float) -> None:
+    """Optimiser, loss weights, unshared model weights and counters of a run after ``step`` steps."""
+    tensors = {f"model.{key}": value for key, value in run.trained_state().items()}
+    tensors |= {f"losses.{key}": value for key, value in run.losses.state_dict().items()}
+    for index, state in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, folder / STATE_WEIGHTS)
+    values = {"step": step, "best": best, "scaler": run.scaler.state_dict(), "fingerprint": run.fingerprint()}
+    (folder / STATE_VALUES).write_text(json.dumps(values, indent=1), encoding="utf-8")
+
+
+def load_training_state(folder: Path, run) -> tuple[int, float]:
+    """Puts a run into the state of :func:`save_training_state`; returns (steps done, best validation Dice).
+
+    Raises:
+        TrainingError: there is no such state, it is damaged, or it belongs to other settings.
+    """
+    try:
+        values = json.loads((folder / STATE_VALUES).read_text(encoding="utf-8"))
+        tensors = load_file(folder / STATE_WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
+    different = [key for key, value in run.fingerprint().items() if values["fingerprint"].get(key) != value]
+    if different:
+        raise TrainingError(
+            f"The run in {folder.parent} was started with other settings ({', '.join(different)}); resume it with the same "
+            "ones or train into a new folder."
+        )
+    groups: dict[str, dict] = {"model": {}, "losses": {}, "optimizer": {}}
+    for key, value in tensors.items():
+        kind, _, name = key.partition(".")
+        groups[kind][name] = value
+    run.load_trained_state(groups["model"])
+    run.losses.load_state_dict(groups["losses"])
+    state: dict[int, dict] = {}
+    for key, value in groups["optimizer"].items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
+    run.scaler.load_state_dict(values["scaler"])
+    return values["step"], values["best"]

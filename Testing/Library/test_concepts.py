@@ -1,0 +1,482 @@
+"""What a user relies on in concept sets: tables survive a round trip, errors find the fault, texts are true."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from BiPVLSegLib import paths
+from BiPVLSegLib.concepts import (
+    CONCEPT_FIELDS,
+    Code,
+    Concept,
+    ConceptSet,
+    Terminology,
+    bundled_concept_sets,
+    load_concepts,
+    name_from_title,
+    read_csv,
+    write_csv,
+)
+from BiPVLSegLib.errors import BiPVLError, ConceptError, OutputError
+
+HEADER = "Title,Shape,Location,Appearance/Density,Contour/Symmetry,Internal Texture"
+SPLEEN = "Spleen in an abdominal CT image,Wedge,Left,Grey,Smooth,Even"
+KIDNEY = Terminology(
+    Code("SCT", "123037004", "Anatomical Structure"), Code("SCT", "64033007", "Kidney"), Code("SCT", "7771000", "Left")
+)
+KIDNEY_ENTRY = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
+    "~SCT^64033007^Kidney~SCT^7771000^Left~Anatomic codes - DICOM master list~^^~^^"
+)
+BUNDLED = {
+    "abdomen-ct": 15, "abdomen-mr": 15, "heart-ct": 7, "heart-mr": 7, "cine-mr": 3, "left-atrium-mr": 1,
+    "brain-tumour-mr": 3, "brain-mr": 33,
+}
+
+
+def a_set(*names: str, **properties) -> ConceptSet:
+    return ConceptSet("mine", tuple(Concept(name, f"{name} in a CT image") for name in names), **properties)
+
+
+def write(path, text: str | bytes):
+    path.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------- concepts and sets
+
+def test_texts_are_title_and_five_concepts_in_the_order_of_the_paper():
+    concept = Concept("a", "T", shape="S", location="L", appearance="A", contour="C", texture="X")
+    assert concept.texts == ("T", "S", "L", "A", "C", "X")
+    assert CONCEPT_FIELDS == ("shape", "location", "appearance", "contour", "texture")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "  "}, "no name"),
+        ({"title": " "}, "no text"),
+        ({"color": (0, 0, 256)}, "0 to 255"),
+        ({"color": (0, -1, 0)}, "0 to 255"),
+        ({"color": (1, 2)}, "0 to 255"),
+        ({"color": (0.5, 0, 0)}, "0 to 255"),
+        ({"color": "#ff0000"}, "0 to 255"),
+        ({"label": 0}, "1 or more"),
+        ({"label": "3"}, "1 or more"),
+        ({"shape": None}, "must be text"),
+        ({"shape": "a\0b"}, "zero byte"),
+        ({"enabled": "no"}, "True or False"),
+        ({"terminology": "SCT^1^x"}, "Terminology"),
+    ],
+)
+def test_a_wrong_concept_is_refused(changes, words):
+    good = Concept("liver", "Liver in a CT image", color=(1, 2, 3), label=6)
+    with pytest.raises(ConceptError, match=words):
+        dataclasses.replace(good, **changes)
+
+
+@pytest.mark.parametrize("names", [("liver", "LIVER"), ("left  kidney", "Left kidney "), ("a", "b", "a")])
+def test_names_that_differ_in_case_or_spaces_only_are_duplicates(names):
+    with pytest.raises(ConceptError, match="twice"):
+        a_set(*names)
+
+
+def test_an_empty_set_and_a_shared_label_are_refused():
+    with pytest.raises(ConceptError, match="empty"):
+        ConceptSet("none", ())
+    with pytest.raises(ConceptError, match="'a' and 'b' have the same label, 4"):
+        ConceptSet("x", (Concept("a", "A", label=4), Concept("b", "B", label=4)))
+    assert len(ConceptSet("x", (Concept("a", "A", label=4), Concept("b", "B"), Concept("c", "C")))) == 3
+
+
+def test_find_ignores_case_and_spaces_and_a_miss_lists_what_there_is():
+    concepts = a_set("left kidney", "Liver")
+    assert concepts.find(" Left   KIDNEY").name == "left kidney"
+    with pytest.raises(ConceptError, match="no 'spleen'.*left kidney, Liver"):
+        concepts.find("spleen")
+
+
+def test_select_keeps_the_order_of_the_table_and_the_properties_of_the_set():
+    concepts = a_set("a", "b", "c", nested=True, modality="MR")
+    chosen = concepts.select(["C", "a", "c"])
+    assert chosen.names == ("a", "c")
+    assert chosen.nested and chosen.modality == "MR" and chosen.name == "mine"
+    assert concepts.select("b").names == ("b",)
+    with pytest.raises(ConceptError, match="a, b, c"):
+        concepts.select(["a", "d"])
+    with pytest.raises(ConceptError, match="a, b, c"):
+        concepts.select([])
+
+
+def test_enabled_leaves_out_what_is_switched_off():
+    concepts = a_set("a", "b").replace("A", enabled=False)
+    assert concepts.enabled().names == ("b",)
+    with pytest.raises(ConceptError, match="switched off"):
+        concepts.replace("b", enabled=False).enabled()
+
+
+def test_replace_changes_one_field_of_one_concept_and_not_the_set_itself():
+    concepts = a_set("a", "b")
+    changed = concepts.replace("B", shape="Round.")
+    assert [c.shape for c in changed] == ["", "Round."] and [c.shape for c in concepts] == ["", ""]
+    assert changed.names == ("a", "b")
+    with pytest.raises(ConceptError, match="twice"):
+        concepts.replace("b", name="A")
+
+
+def test_a_missing_colour_follows_from_the_name_alone():
+    concepts = a_set("liver", "spleen", "aorta")
+    colors = [concepts.color_of(concept) for concept in concepts]
+    assert len(set(colors)) == 3 and all(0 <= part <= 255 for color in colors for part in color)
+    assert a_set("Aorta ", "x").color_of("aorta") == colors[2]
+    assert concepts.replace("liver", color=(1, 2, 3)).color_of("liver") == (1, 2, 3)
+    # another process has another seed for hash(); the colour must not notice
+    code = ("from BiPVLSegLib.concepts import *;"
+            "print(ConceptSet('x', (Concept('liver', 'Liver'),)).color_of('liver'))")
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(paths.resources_folder().parent)}
+    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == str(colors[0])
+
+
+# ------------------------------------------------------------------------------------------------- terminology
+
+def test_terminology_reads_and_writes_the_entry_of_slicer():
+    assert KIDNEY.to_entry() == KIDNEY_ENTRY
+    assert Terminology.from_entry(KIDNEY_ENTRY) == KIDNEY
+    assert Terminology.parse(KIDNEY.to_short()) == KIDNEY and KIDNEY.to_short().count("~") == 2
+    without_side = dataclasses.replace(KIDNEY, type_modifier=None)
+    assert without_side.to_entry().split("~")[3] == "^^"
+    assert Terminology.from_entry(without_side.to_entry()) == without_side
+    assert Terminology.parse("") is None
+
+
+def test_terminology_of_another_list_with_a_region_survives():
+    entry = ("Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
+             "~SCT^4147007^Mass~^^~Anatomic codes - DICOM master list~SCT^23451007^Adrenal gland~SCT^24028007^Right")
+    terminology = Terminology.from_entry(entry)
+    assert terminology.to_entry() == entry
+    assert Terminology.parse(terminology.to_short()) == terminology
+    assert terminology.region.meaning == "Adrenal gland" and terminology.region_modifier.meaning == "Right"
+
+
+def test_slicerio_understands_the_entries():
+    segmentation = pytest.importorskip("slicerio.segmentation")
+    read = segmentation.terminology_entry_from_string(KIDNEY.to_entry())
+    assert read["type"] == ["SCT", "64033007", "Kidney"] and read["typeModifier"] == ["SCT", "7771000", "Left"]
+    assert segmentation.terminology_entry_to_string(read) == KIDNEY_ENTRY
+
+
+@pytest.mark.parametrize("text", ["kidney", "SCT^1^a", "SCT^1~SCT^2^b", "SCT^1^a~^^", "SCT^1^a~SCT^2^", "a~b~c~d",
+                                  "SCT^1^a~SCT^2^b~SCT^3^c^d", "SCT^1^a|b~SCT^2^b"])
+def test_a_wrong_code_is_refused(text):
+    with pytest.raises(ConceptError, match=r"scheme\^value\^meaning|category~type|category and a type"):
+        Terminology.parse(text)
+
+
+# -------------------------------------------------------------------------------------------------------- JSON
+
+def test_json_round_trip_keeps_everything():
+    concepts = ConceptSet(
+        "mein Satz 心", (Concept("肝", 'Lives "here", 🫀', "a\nb", color=(0, 128, 255), terminology=KIDNEY, label=3),
+                        Concept("b", "B", enabled=False)), modality="MR", description="d", nested=True)
+    assert ConceptSet.from_json(concepts.to_json()) == concepts
+    assert json.loads(concepts.to_json())["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data.update(version=2), "newer BiPVLSeg"),
+        (lambda data: data.pop("version"), "no version"),
+        (lambda data: data.pop("concepts"), "no list of concepts"),
+        (lambda data: data["concepts"][1].update(color=[1, 2, 999]), "Concept 2.*0 to 255"),
+        (lambda data: data["concepts"][1].update(terminology="x"), "Concept 2.*terminology"),
+        (lambda data: data["concepts"][0].pop("name"), "Concept 1.*no name"),
+        (lambda data: data["concepts"].append("x"), "Concept 3"),
+        (lambda data: data["concepts"].clear(), "empty"),
+    ],
+)
+def test_wrong_json_is_refused(change, words):
+    data = json.loads(a_set("a", "b").to_json())
+    change(data)
+    with pytest.raises(ConceptError, match=words):
+        ConceptSet.from_json(json.dumps(data))
+
+
+def test_text_that_is_no_json_is_refused():
+    for text in ("", "{", "[1]", "null"):
+        with pytest.raises(ConceptError, match="not a concept set"):
+            ConceptSet.from_json(text)
+
+
+# --------------------------------------------------------------------------------------------------- CSV, reading
+
+def test_the_columns_of_the_paper_are_enough(tmp_path):
+    path = write(tmp_path / "abdomen.csv", f"{HEADER}\n{SPLEEN}\n")
+    concepts = read_csv(path)
+    assert concepts.name == "abdomen" and concepts.names == ("Spleen",)
+    concept = concepts.concepts[0]
+    assert concept.texts == ("Spleen in an abdominal CT image", "Wedge", "Left", "Grey", "Smooth", "Even")
+    assert concept.enabled and concept.color is None and concept.label is None and concept.terminology is None
+
+
+def test_optional_columns_in_any_order_and_case_and_unknown_ones(tmp_path):
+    path = write(tmp_path / "t.csv", "\ufeff label , COLOR,Remark,internal texture,contour/symmetry,appearance/density,"
+                 "location,shape,title,name,enabled,terminology\n"
+                 "7,#FF8000,ignore me,Even,Smooth,Grey,Left,Wedge,Spleen in a CT image,Milz,No,"
+                 "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~SCT^7771000^Left\n")
+    texts = ("Spleen in a CT image", "Wedge", "Left", "Grey", "Smooth", "Even")
+    assert read_csv(path).concepts == (Concept("Milz", *texts, (255, 128, 0), KIDNEY, False, 7),)
+
+
+def test_tables_of_spreadsheets_in_other_countries_are_read(tmp_path):
+    header = HEADER.replace(",", ";")
+    path = write(tmp_path / "t.csv", header + '\r\nA in a CT image;"B; b";C, c;D;E;F;;\r\n;;;;;\r\n\r\n')
+    assert read_csv(path).concepts[0].texts == ("A in a CT image", "B; b", "C, c", "D", "E", "F")
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Left ventricle in a cardiac cine MR image", "Left ventricle"),
+        ("Spleen IN AN abdominal CT Image.", "Spleen"),
+        ("Thrombus in a vein in a CT image", "Thrombus in a vein"),
+        ("Spleen", "Spleen"),
+        ("Stent in a vessel", "Stent in a vessel"),
+    ],
+)
+def test_the_name_comes_from_the_title(title, name):
+    assert name_from_title(title) == name
+
+
+COLUMNS = HEADER + ",Name,Color,Terminology,Enabled,Label"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{COLUMNS}\n{SPLEEN},,red", "row 2, column Color: 'red'"),
+        (f"{COLUMNS}\n{SPLEEN},,#12345", "row 2, column Color"),
+        (f"{COLUMNS}\n\n{SPLEEN},,,,maybe", "row 3, column Enabled: 'maybe'"),
+        (f"{COLUMNS}\n{SPLEEN},,,SCT^64033007^Kidney", "row 2, column Terminology: 'SCT.64033007.Kidney'"),
+        (f"{COLUMNS}\n{SPLEEN},,,,,zero", "row 2, column Label: 'zero'"),
+        (f"{COLUMNS}\n{SPLEEN},,,,,0", "row 2, column Label: '0'"),
+        (f"{COLUMNS}\n{SPLEEN},,,,,1\n{SPLEEN},x,,,,1", "row 3, column Label: '1' is already used in row 2"),
+        (f'{COLUMNS}\n"A in a CT image","two\nlines"\n{SPLEEN}\n\n{SPLEEN}', "row 5, column Name: 'Spleen'.*row 3"),
+        (f"{COLUMNS}\n,,,,,,Liver,,,,1", "row 2, column Title: the row has no text"),
+        (f"{COLUMNS}\n,Round", "row 2, column Title: the cell is empty"),
+        (f"{HEADER}\n{SPLEEN}\n{SPLEEN}, shiny", "7 cells in row 3 where the header has 6.*'shiny'"),
+        (f"{HEADER},title\n{SPLEEN}", "row 1, column Title: the header has this column twice"),
+        (f'{HEADER}\n{SPLEEN}\n"Liver in a CT image,Wedge', "row 3.*quotation mark"),
+        (f'{HEADER}\n"Liver" in a CT image,Wedge', "row 2.*quotation mark"),
+        (f'"{HEADER}\n{SPLEEN}', "row 1.*quotation mark"),
+        ("Title,Shape,Location\nA in a CT image,B,C",
+         r"lacks the columns Appearance/Density, Contour/Symmetry, Internal Texture in its header \(row 1\)"),
+        (HEADER.replace(",Shape", "") + "\nx", "lacks the column Shape in"),
+        (HEADER, "no rows"),
+        (f"{HEADER}\n,,,,,\n\n", "no rows"),
+        ("", "is empty"),
+        (" \r\n,,\n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (f"{HEADER}\n{SPLEEN}\n".encode() + "Lunge links überall".encode("latin-1"), r"not UTF-8 text \(row 3\)"),
+        (f"{HEADER}\n{SPLEEN}".encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "binary"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "binary"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_file_row_and_column(tmp_path, text, words):
+    path = write(tmp_path / "wrong table.csv", text)
+    with pytest.raises(ConceptError, match=words) as caught:
+        read_csv(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(ConceptError, match="no concept table .*nothing.csv"):
+        read_csv(tmp_path / "nothing.csv")
+    with pytest.raises(ConceptError, match="cannot be read"):
+        read_csv(tmp_path)
+
+
+# --------------------------------------------------------------------------------------------------- CSV, writing
+
+def test_csv_round_trip_of_difficult_texts(tmp_path):
+    concepts = ConceptSet(
+        "Grüße und 心 x",
+        (
+            Concept("a, b; c", 'He said "round, or so"', 'one\ntwo\r\nthree\rfour', "心脏左心室", "🫀 = \t tab", "'", '"',
+                    (0, 16, 255), KIDNEY, False, 12),
+            Concept("only a shape", "", shape="=1+1"),
+            Concept("b", "B"),
+        ),
+    )
+    path = tmp_path / "Grüße und 心 x.csv"
+    write_csv(concepts, path)
+    assert read_csv(path) == concepts
+    with open(path, encoding="utf-8", newline="") as file:
+        assert ",".join(next(csv.reader(file))[:6]) == HEADER
+    write_csv(a_set("other"), path)
+    assert read_csv(path).names == ("other",) and os.listdir(tmp_path) == [path.name]
+
+
+def test_an_unwritable_place_is_a_sentence(tmp_path):
+    blocked = write(tmp_path / "file", "x") / "table.csv"
+    with pytest.raises(OutputError, match=r"table\.csv cannot be written"):
+        write_csv(a_set("a"), blocked)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_csv(a_set("a"), tmp_path / "no such folder" / "table.csv")
+    with pytest.raises(OutputError, match="broken character"):
+        write_csv(a_set("a\ud800"), tmp_path / "table.csv")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_table(tmp_path, monkeypatch, step):
+    path = tmp_path / "table.csv"
+    write_csv(a_set("old"), path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_csv(a_set("new"), path)
+    assert read_csv(path).names == ("old",) and os.listdir(tmp_path) == ["table.csv"]
+
+
+# ------------------------------------------------------------------------------------------------- bundled sets
+
+def test_load_by_name_path_or_set(tmp_path):
+    concepts = load_concepts(" Cine-MR")
+    assert concepts.name == "cine-mr" and concepts.modality == "MR" and concepts.description
+    assert load_concepts(concepts) is concepts
+    path = tmp_path / "mein Satz.csv"
+    write_csv(concepts, path)
+    assert load_concepts(path).concepts == load_concepts(str(path)).concepts == concepts.concepts
+    with pytest.raises(ConceptError, match="'cine-ct'.*abdomen-ct.*cine-mr.*left-atrium-mr"):
+        load_concepts("cine-ct")
+
+
+def test_what_is_bundled():
+    assert {name: len(load_concepts(name)) for name in bundled_concept_sets()} == BUNDLED
+    assert {name for name in BUNDLED if load_concepts(name).nested} == {"brain-tumour-mr"}
+    for name in BUNDLED:
+        assert load_concepts(name).modality == name[-2:].upper()
+
+
+def test_resources_inside_the_package_come_first(tmp_path, monkeypatch):
+    package = tmp_path / "BiPVLSegLib"
+    monkeypatch.setattr(paths, "_PACKAGE", package)
+    with pytest.raises(BiPVLError, match="not installed completely"):
+        paths.resources_folder()
+    (tmp_path / "Resources").mkdir()
+    assert paths.models_folder() == tmp_path / "Resources" / "Models"
+    (package / "Resources").mkdir(parents=True)
+    assert paths.concepts_folder() == package / "Resources" / "Concepts"
+
+
+@pytest.fixture(params=sorted(BUNDLED))
+def bundled(request) -> ConceptSet:
+    return load_concepts(request.param)
+
+
+def test_bundled_texts_are_complete_and_short(bundled):
+    for concept in bundled:
+        assert re.fullmatch(r"[A-Z0-9].* in an? .+ (CT|MR) image", concept.title), concept.title
+        for field in CONCEPT_FIELDS:
+            text = getattr(concept, field)
+            assert 8 <= len(text.split()) <= 20, (concept.name, field, text)
+            assert text[0].isupper() and text.endswith(".") and text.count(".") == 1, (concept.name, field, text)
+
+
+def test_no_two_concepts_of_a_bundled_set_are_described_alike(bundled):
+    for field in ("title", "location", "contour"):
+        assert len({getattr(concept, field) for concept in bundled}) == len(bundled), field
+    assert len({concept.texts[1:] for concept in bundled}) == len(bundled)
+
+
+def test_left_and_right_are_told_apart_in_words_and_codes(bundled):
+    for concept in bundled:
+        for side in ("left", "right"):
+            if side not in concept.name.split():
+                continue
+            sides = re.findall(r"\b(left|right)\b", concept.location.lower())
+            assert sides and sides[0] == side, (concept.name, concept.location)
+            if concept.terminology is not None:
+                modifier = concept.terminology.type_modifier
+                assert side == (modifier or concept.terminology.type).meaning.split()[0].lower(), concept.name
+
+
+def test_bundled_colours_and_codes_are_well_formed(bundled):
+    for concept in bundled:
+        assert concept.color is not None
+        if concept.terminology is not None:
+            entry = concept.terminology.to_entry()
+            assert Terminology.from_entry(entry) == concept.terminology
+            for code in (concept.terminology.category, concept.terminology.type, concept.terminology.type_modifier):
+                assert code is None or re.fullmatch(r"SCT\^\d{6,9}\^[A-Za-z, ]+", str(code)), str(code)
+
+
+@pytest.mark.parametrize(
+    ("set_name", "name", "code", "side", "color"),
+    [
+        ("abdomen-ct", "spleen", "78961009", None, (157, 108, 162)),
+        ("abdomen-ct", "left kidney", "64033007", "7771000", (185, 102, 83)),
+        ("abdomen-mr", "right kidney", "64033007", "24028007", (185, 102, 83)),
+        ("abdomen-mr", "liver", "10200004", None, (221, 130, 101)),
+        ("abdomen-ct", "right adrenal gland", "23451007", "24028007", (249, 186, 150)),
+        ("abdomen-ct", "inferior vena cava", "64131007", None, (0, 151, 206)),
+        ("heart-ct", "left ventricle", "87878005", None, (152, 55, 13)),
+        ("cine-mr", "right ventricle", "53085002", None, (181, 85, 57)),
+        ("heart-mr", "ascending aorta", "54247002", None, (224, 97, 76)),
+        ("left-atrium-mr", "left atrium", "82471001", None, (203, 108, 81)),
+        ("brain-mr", "left thalamus", "119406000", "7771000", (122, 101, 38)),
+        ("brain-mr", "right hippocampus", "5366008", "24028007", (220, 216, 20)),
+        ("brain-mr", "4th ventricle", "35918002", None, (88, 106, 215)),
+    ],
+)
+def test_codes_and_colours_are_those_of_slicer(set_name, name, code, side, color):
+    concept = load_concepts(set_name).find(name)
+    assert (concept.terminology.type.scheme, concept.terminology.type.value) == ("SCT", code)
+    modifier = concept.terminology.type_modifier
+    assert (modifier.value if modifier else None) == side
+    assert concept.color == color
+
+
+def test_labels_are_those_of_the_reference_data():
+    labels = {name: {c.name: c.label for c in load_concepts(name)} for name in BUNDLED}
+    assert list(labels["abdomen-ct"].values()) == list(range(1, 16)) and labels["abdomen-ct"] == labels["abdomen-mr"]
+    assert labels["abdomen-ct"]["right kidney"] == 2 and labels["abdomen-ct"]["left adrenal gland"] == 12
+    assert labels["heart-ct"] == labels["heart-mr"] == {
+        "left ventricle": 500, "right ventricle": 600, "left atrium": 420, "right atrium": 550,
+        "left ventricular myocardium": 205, "ascending aorta": 820, "pulmonary artery": 850,
+    }
+    assert labels["cine-mr"] == {"right ventricle": 1, "left ventricular myocardium": 2, "left ventricle": 3}
+    assert set(labels["brain-tumour-mr"].values()) == {None}  # nested regions are unions of the reference labels
+    assert labels["brain-mr"]["left hippocampus"] == 17 and labels["brain-mr"]["right hippocampus"] == 53
+
+
+@pytest.mark.parametrize(("folder", "set_name"), [("acdc", "cine-mr"), ("la", "left-atrium-mr")])
+def test_names_and_labels_match_the_data_lists(shared_data, folder, set_name):
+    labels = json.loads((shared_data / folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
+    ours = {str(concept.label): concept.name for concept in load_concepts(set_name)}
+    assert {"0": "background", **ours} == labels
+
+
+def test_brain_names_match_the_label_maps(shared_data):
+    priors = json.loads((shared_data / "brain_label_maps" / "generation_priors.json").read_text(encoding="utf-8"))
+    theirs = dict(zip(priors["synthseg_segmentation_labels"], priors["synthseg_segmentation_names"], strict=True))
+    ours = {concept.label: concept.name for concept in load_concepts("brain-mr")}
+    assert {label: name for label, name in ours.items() if label not in (24, 85)} == {
+        label: name for label, name in theirs.items() if label != 0
+    }
+    assert {24, 85} <= set(priors["generation_labels"])
