@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from ..concepts import ConceptSet
 from ..errors import InputError
 from ..geometry.resample import labels_to_working_grid
-from ..io.volume import Volume, read_volume
+from ..io.volume import Volume, read_labels, read_volume
 from ..io.writing import atomic_path
 from .datalist import Case, Datalist
 from .preprocessing import plan_grid, prepare_image
@@ -84,7 +84,7 @@ def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
     volume = read_volume(list(case.images) if len(case.images) > 1 else case.images[0], channels=channels)
     if case.label is None:
         return volume, None
-    label = read_volume(case.label)
+    label = read_labels(case.label)
     same_grid = label.array.shape[1:] == volume.array.shape[1:] and np.allclose(label.affine, volume.affine, atol=1e-2)
     if not same_grid:
         raise InputError(f"The label {case.label} does not lie on the grid of its image {case.images[0]}.")

@@ -1,13 +1,14 @@
 """A generated, beating short-axis heart with known truth: cine cardiac MR (bSSFP look) for demos, tests and training.
 
 Axes and labels are those of ACDC arrays: i runs to the patient's left, j to the back, k from base to apex. The right
-ventricle so lies towards low i; in ACDC its centroid is at 171 degrees (mean, 25 degrees spread) in the (i, j) plane
+ventricle so lies towards low i; in ACDC its centroid is at 171 degrees (mean over 160 volumes) in the (i, j) plane
 as seen from the left ventricle, and the cavity is wider in the low-k half in 96 % of volumes. Sizes, wall thickness
 and brightness follow the medians measured there. Labels are 1 right ventricle, 2 left ventricular myocardium, 3 left
 ventricle; as in ACDC, papillary muscles and trabeculae belong to the cavity.
 
 All lengths are in mm. Two signals are painted, water and fat; the picture is their difference in magnitude after
-averaging over each voxel, which gives the dark rim that balanced SSFP shows where fat meets water.
+averaging over each voxel, which gives the dark rim that balanced SSFP shows where fat meets water
+(opposed phase at TE = TR / 2).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class _Heart:
     fat: float  # thickness of epicardial fat in the grooves
 
 
-def _draw_heart(rng: np.random.Generator, centre: tuple[float, float], covered: float) -> _Heart:
+def _draw_heart(rng: np.random.Generator, centre: tuple[float, float], length: float) -> _Heart:
     sick = rng.random() < 0.3
     turns = rng.uniform(0, 2 * np.pi, 12)
     pitch = 2 * np.pi / rng.uniform(5.5, 11, 12)
@@ -84,15 +85,15 @@ def _draw_heart(rng: np.random.Generator, centre: tuple[float, float], covered: 
     )
     return _Heart(
         centre=centre,
-        angle=np.radians(162 + np.clip(rng.normal(0, 20), -48, 48)),
-        tilt=tuple(rng.normal(0, 0.05, 2)),
-        length=float(np.clip(covered * rng.uniform(0.88, 1.06), 72, 104)),
+        angle=float(np.radians(166 + np.clip(rng.normal(0, 20), -48, 48))),
+        tilt=tuple(rng.normal(0, 0.05, 2).tolist()),
+        length=length,
         radius=float(np.clip(rng.normal(27.5, 3.8), 20, 37)),
         wall=float(np.clip(rng.normal(8.3, 1.6), 5.5, 14)),
         ejection_fraction=rng.uniform(0.25, 0.5) if sick else rng.uniform(0.52, 0.68),
-        valve_motion=rng.uniform(5, 9) if sick else rng.uniform(9, 14),
+        valve_motion=rng.uniform(4, 8) if sick else rng.uniform(7, 13),
         rv_width=float(np.clip(rng.normal(39, 6), 27, 55)),
-        rv_span=np.radians(rng.uniform(62, 80)),
+        rv_span=float(np.radians(rng.uniform(62, 80))),
         rv_turn=rng.uniform(-0.12, 0.2),
         rv_corners=(rng.uniform(0, 0.45), rng.uniform(0.05, 0.5)),
         rv_reach=rng.uniform(0.84, 0.99),
@@ -118,7 +119,7 @@ def _draw_waves(rng: np.random.Generator, size: float, turn: float) -> np.ndarra
 
 def _wave(coefficients: np.ndarray, theta: np.ndarray, level: float) -> np.ndarray:
     """Sum of waves 2, 3, ... around a contour, slowly turning with ``level`` (0 base, 1 apex)."""
-    return sum(a * np.cos((n + 2) * theta + p + t * level) for n, (a, p, t) in enumerate(coefficients))
+    return sum(a * np.cos((n + 2) * theta + p + t * level) for n, (a, p, t) in enumerate(coefficients.tolist()))
 
 
 def _taper(level: float, end: float = 1.0, power: float = 2.6) -> float:
@@ -134,7 +135,7 @@ def _paint_heart(heart: _Heart, i: np.ndarray, j: np.ndarray, z: float, contract
     tilt_i, tilt_j = heart.tilt
     di = i - heart.centre[0] - tilt_i * (z - heart.length / 2)
     dj = j - heart.centre[1] - tilt_j * (z - heart.length / 2)
-    cos, sin = np.cos(heart.angle), np.sin(heart.angle)
+    cos, sin = float(np.cos(heart.angle)), float(np.sin(heart.angle))
     x, y = di * cos + dj * sin, -di * sin + dj * cos  # x towards the right ventricle, y towards the front
     rho, theta = np.hypot(x, y), np.arctan2(y, x)
 
@@ -143,13 +144,13 @@ def _paint_heart(heart: _Heart, i: np.ndarray, j: np.ndarray, z: float, contract
     length = heart.length - valve
     level = (z - valve) / length
     volume = 1 - heart.ejection_fraction * contraction
-    shrink = np.sqrt(volume * heart.length / length)
+    shrink = float(np.sqrt(volume * heart.length / length))
     basal = 1 - 0.06 * max(0.0, 1 - max(level, 0.0) / 0.25) ** 2
     contour = 1 + _wave(heart.endo_wave, theta, level)
     apex_wall = 0.75 * heart.wall
     epi_level = (z - valve) / (length + apex_wall)
     relaxed = heart.radius + heart.wall
-    widest = np.sqrt((relaxed**2 - heart.radius**2) * heart.length / length + (heart.radius * shrink) ** 2)
+    widest = float(np.sqrt((relaxed**2 - heart.radius**2) * heart.length / length + (heart.radius * shrink) ** 2))
     endo = heart.radius * shrink * basal * _taper(level) * contour
     epi = widest * basal * _taper(epi_level) * (1 + 0.5 * (contour - 1))
     in_lv = level >= 0
@@ -157,7 +158,7 @@ def _paint_heart(heart: _Heart, i: np.ndarray, j: np.ndarray, z: float, contract
     ventricle = (rho < np.maximum(epi, endo)) & in_lv & (epi_level < 1)
 
     # Right ventricle: a crescent on the septum, with a thin free wall; shorter and narrower towards the apex.
-    rv_valve = heart.rv_base + 1.3 * valve
+    rv_valve = heart.rv_base + 1.6 * valve
     rv_level = (z - rv_valve) / (heart.rv_reach * heart.length - rv_valve)
     rv_here = 0 <= rv_level < 1
     slim = _taper(rv_level, 1.0, 1.9) ** 1.5
@@ -202,13 +203,13 @@ def _paint_heart(heart: _Heart, i: np.ndarray, j: np.ndarray, z: float, contract
             strands = tuple(axis[mesh > limit] for axis in spots)
             blood[strands] = False
             water[strands] = heart.myocardium * 1.1
-    for angle, size, first, last in heart.papillary:
+    for angle, size, first, last in heart.papillary.tolist():
         along = (level - first) / (last - first)
         if 0 < along < 1:
-            swell = size * np.sqrt(np.sin(np.pi * min(along * 0.75 + 0.12, 1))) * (1 - 0.12 * contraction)
+            swell = size * float(np.sin(np.pi * min(along * 0.75 + 0.12, 1.0))) ** 0.5 * (1 - 0.12 * contraction)
             out = max(float(endo.mean()) - swell * (1.7 - 1.2 * along), 0.0)
-            px, py = x - out * np.cos(angle), y - out * np.sin(angle)
-            radial, across = px * np.cos(angle) + py * np.sin(angle), -px * np.sin(angle) + py * np.cos(angle)
+            c, s = float(np.cos(angle)), float(np.sin(angle))
+            radial, across = x * c + y * s - out, y * c - x * s
             blood &= (radial / (1.15 * swell)) ** 2 + (across / (0.85 * swell)) ** 2 > 1
     water[blood] = heart.lv_blood
     return inside | rv_wall | (water > 0), water, fat, label
@@ -312,7 +313,7 @@ def _paint_torso(plan: dict, centre: tuple[float, float], i: np.ndarray, j: np.n
     water[wall], fat[wall] = _MUSCLE, 0
     seam = wall & (np.abs(under - 0.5 * muscle) < 1)
     water[seam], fat[seam] = 0.1, 0.45
-    rib = np.cos(13 * theta + plan["rib_phase"] + z * 0.09) - 0.3 * np.sin(3.7 * theta + plan["rib_phase"])
+    rib = np.cos(13 * theta + plan["rib_phase"] + z * 0.09) - 0.3 * np.sin(4 * theta + plan["rib_phase"])
     bone = (under < muscle) & (under > 1.5) & (rib > 0.6)
     water[bone], fat[bone] = 0.02, 0
     marrow = (under < muscle - 1.5) & (under > 3) & (rib > 0.8)
@@ -324,7 +325,7 @@ def _paint_torso(plan: dict, centre: tuple[float, float], i: np.ndarray, j: np.n
 
     # Below the diaphragm, whose domes rise into the picture towards the apex: liver right, stomach and bowel left.
     rise, liver = plan["rise"] * z, plan["liver"]
-    left = right = np.zeros_like(cavity)
+    left = np.zeros_like(cavity)
     if z > 8:
         li, lj, la, lb = plan["left_dome"]
         left = (((i - li) / la) ** 2 + ((j - lj + rise) / lb) ** 2 < 1) & cavity
@@ -397,18 +398,21 @@ def cine_phantom(
         InputError: sizes that make no volume, or not one phase per frame.
     """
     sizes = np.asarray(shape)
-    if sizes.shape != (3,) or (sizes < 1).any() or min(spacing) <= 0 or not np.isfinite(spacing).all() or frames < 1:
+    if sizes.shape != (3,) or (sizes < (16, 16, 1)).any() or not all(0 < s < np.inf for s in spacing) or frames < 1:
         raise InputError(f"A phantom of shape {shape}, spacing {spacing} mm and {frames} frames cannot be drawn.")
     phases = _phases(frames, phase)
     rng = np.random.default_rng([seed, 0])
     ni, nj, nk = (int(n) for n in shape)
     si, sj, sk = (float(s) for s in spacing)
     centre = (ni * si * 0.47 + rng.normal(0, 8), nj * sj * 0.49 + rng.normal(0, 8))
-    heart = _draw_heart(rng, centre, nk * sk)
+    # The stack starts around the mitral valve, mostly a little below, and ends near the apex of a heart of human size.
+    first, beyond = rng.uniform(-0.3, 2.0) * min(sk, 10.0), rng.uniform(-0.5, 2.2) * min(sk, 10.0)
+    length = float(np.clip(first + (nk - 1) * sk + beyond, 72, 110))
+    if length > first + (nk + 2) * sk:  # too few slices for a heart: they lie across its middle
+        first = 0.5 * (length - nk * sk) * rng.uniform(0.8, 1.2)
+    levels = first + sk * np.arange(nk)
+    heart = _draw_heart(rng, centre, length)
     plan = _torso_plan(rng, centre)
-    spare = nk * sk - heart.length
-    first = -rng.uniform(-0.3, 1.4) * sk if spare > -sk else -0.5 * spare * rng.uniform(0.6, 1.4)
-    levels = first + sk * (np.arange(nk) + 0.5) - 0.5 * sk * (spare <= -sk)
     shifts = rng.normal(0, 0.6, (nk, 2))  # each slice is its own breath-hold
     gain = rng.uniform(200, 900)
     noise = rng.uniform(0.005, 0.025)

@@ -20,6 +20,8 @@ from ..errors import GeometryError
 SAME_SPACING = 1e-3
 # The slice axis is told from the in-plane axes when its spacing is at least this many times the next largest.
 THICK_SLICE_RATIO = 1.5
+# More voxels than any scan of a person has at any useful spacing; a header in the wrong unit asks for this.
+MOST_VOXELS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ def plan_working_grid(
     other two keep their order. Then axis ``a`` is resampled to ``spacing[a]`` mm, unless ``spacing[a]`` is None or 0
     or the own spacing lies within a fraction ``spacing_tolerance[a]`` of it: such an axis is kept voxel by voxel.
 
-    Raises GeometryError if ``affine`` has no three independent, finite axes.
+    Raises GeometryError if ``affine`` has no three independent, finite axes, or the grid would be absurdly large.
     """
     shape = tuple(int(size) for size in shape)
     affine = np.array(affine, dtype=np.float64)
@@ -108,11 +110,17 @@ def plan_working_grid(
     if slice_axis_last:
         axes, flips = _slice_axis_last(axes, flips, own)
 
-    new_shape, new_affine = [], np.eye(4)
+    new_shape: list[int] = []
+    new_affine = np.eye(4)
     for a, (axis, flip) in enumerate(zip(axes, flips)):
         size, scale = _resampled_size(shape[axis], own[axis], spacing[a], spacing_tolerance[a])
         new_shape.append(size)
         new_affine[:3, a] = affine[:3, axis] * (-scale if flip else scale)
+    if int(np.prod(new_shape, dtype=object)) > MOST_VOXELS:
+        extent = " x ".join(f"{size * length:.4g}" for size, length in zip(shape, own))
+        raise GeometryError(
+            f"The volume would measure {extent} mm, too large to be resampled; correct the spacing in its header."
+        )
     centre = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
     new_affine[:3, 3] = centre - new_affine[:3, :3] @ ((np.array(new_shape) - 1) / 2)
     return WorkingGrid(shape, affine, axes, flips, tuple(new_shape), new_affine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -13,26 +12,12 @@ from monai.inferers import sliding_window_inference
 from monai.inferers.utils import _get_scan_interval
 from torch import Tensor
 
-from ..errors import Cancelled
 from ..model import BiPVLSegModel, TextTokens
+from .cancel import CancelToken
 from .device import autocast
 
 EMPTY_SPREAD = 1e-3  # a window whose normalised intensities differ by less holds nothing to segment
 EMPTY_LOGIT = 20.0  # certain background
-
-
-@dataclass
-class CancelToken:
-    """Set :meth:`cancel` from anywhere; the run stops within one batch of windows by raising Cancelled."""
-
-    cancelled: bool = field(default=False)
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-    def check(self) -> None:
-        if self.cancelled:
-            raise Cancelled("The run was cancelled; nothing was written.")
 
 
 def padded_size(shape: Sequence[int], patch_size: Sequence[int]) -> list[int]:

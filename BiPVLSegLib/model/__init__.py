@@ -2,8 +2,15 @@
 
 from .bipvlseg import BiPVLSegModel, TrainingOutput, build_model
 from .config import BiPVLSegConfig, paper_config
-from .loading import available_models, find_model, load_model
+from .loading import load_model
 from .text_encoder import TextTokens
 
-__all__ = ["BiPVLSegConfig", "BiPVLSegModel", "TextTokens", "TrainingOutput",
-    "available_models", "build_model", "find_model", "load_model", "paper_config"]
+__all__ = [
+    "BiPVLSegConfig",
+    "BiPVLSegModel",
+    "TextTokens",
+    "TrainingOutput",
+    "build_model",
+    "load_model",
+    "paper_config",
+]

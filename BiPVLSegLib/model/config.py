@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-FORMAT_VERSION = 1
+from ..model_store import FORMAT_VERSION
 
 DEFAULT_PREPROCESSING: dict[str, Any] = {
     "spacing": [1.5, 1.5, 2.0],  # mm along the working axes (close to R, A, S)
@@ -48,6 +48,7 @@ class BiPVLSegConfig(PretrainedConfig):
         projection_size: width of the common space of the alignment losses (paper: 128).
         preprocessing: see ``DEFAULT_PREPROCESSING``.
         concepts: name of the concept set that belongs to the model.
+        regions: for nested classes, the label values of the training data that make up each class, by class name.
     """
 
     model_type = "bipvlseg"
@@ -83,6 +84,7 @@ class BiPVLSegConfig(PretrainedConfig):
         projection_size: int = 128,
         preprocessing: dict | None = None,
         concepts: str = "",
+        regions: dict | None = None,
         format_version: int = FORMAT_VERSION,
         **kwargs,
     ):
@@ -117,9 +119,15 @@ class BiPVLSegConfig(PretrainedConfig):
         self.projection_size = projection_size
         self.preprocessing = {**DEFAULT_PREPROCESSING, **(preprocessing or {})}
         self.concepts = concepts
+        self.regions = {name: list(values) for name, values in (regions or {}).items()}
         self.format_version = format_version
         if not use_text and head != "fixed":
             raise ValueError('a network without text needs head="fixed": the class-bound head takes its classes from texts')
+        if head == "fixed" and fusion_direction == "image-to-text":
+            raise ValueError(
+                'fusion_direction="image-to-text" needs head="class-bound": the fixed head reads the image features only, '
+                "which the text would never reach"
+            )
         if (head == "fixed" or auxiliary_head) and not self.classes and kwargs.get("transformers_version") is None:
             # PretrainedConfig builds an empty config of its own to find the defaults; ours are complete without classes
             # only for the class-bound head.

@@ -78,13 +78,17 @@ class StagedTextEncoder(nn.Module):
 
     def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Word-piece ids and mask, (M, L) each. The caller has checked the length."""
-        if self.tokenizer is None:
-            raise ModelError("This model has no tokenizer, so it cannot read texts; its folder is incomplete.")
+        self._require_tokenizer()
         batch = self.tokenizer(texts, padding=True, return_tensors="pt")
         return batch["input_ids"], batch["attention_mask"].bool()
 
+    def _require_tokenizer(self) -> None:
+        if self.tokenizer is None:
+            raise ModelError("This model has no tokenizer, so it cannot read texts; its folder is incomplete.")
+
     def check(self, concept: Concept, row: int) -> None:
         """Raises ConceptError where a text is too long or has not one readable word."""
+        self._require_tokenizer()
         unknown = self.tokenizer.unk_token_id
         for column, text in zip(COLUMNS, concept.texts, strict=True):
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
@@ -175,7 +179,15 @@ class StagedTextEncoder(nn.Module):
 
 
 def load_tokenizer(name_or_folder: str | Path):
-    return AutoTokenizer.from_pretrained(str(name_or_folder))
+    """The tokenizer in a folder or of a Hugging Face name. Raises ModelError where the folder has none or a damaged one."""
+    folder = Path(name_or_folder)
+    if folder.is_dir() and not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        # transformers would make one of five tokens, to which every word is unknown
+        raise ModelError(f"The model in {folder} has no tokenizer.json; copy the model folder again.")
+    try:
+        return AutoTokenizer.from_pretrained(str(name_or_folder))
+    except Exception as error:  # the tokenizers library raises nothing more special than Exception
+        raise ModelError(f"The tokenizer in {folder} is damaged ({error}); copy the model folder again.") from error
 
 
 def bert_settings(name_or_folder: str | Path) -> dict:

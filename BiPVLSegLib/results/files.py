@@ -31,6 +31,29 @@ def save_result(result: SegmentationResult, path: str | os.PathLike[str], overwr
         folder, no permission, disk full). Nothing is left behind.
     """
     path = Path(path)
+    targets = check_output(path, overwrite)
+    extension = _extension(path)
+    with ExitStack() as stack:
+        temporaries = [stack.enter_context(atomic_path(target)) for target in targets]
+        if extension == SEG_NRRD:
+            seg_nrrd.write(result, temporaries[0])
+        else:
+            nifti.write_labelmap(result, temporaries[0], compress=extension == ".nii.gz")
+            nifti.write_labels(result, temporaries[1], path.name)
+        for temporary in temporaries:  # a full disk may show only here: before the first of a pair gets its name
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+
+
+def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
+    """The files that saving to ``path`` would write. To be called before a long run, as it raises what saving would.
+
+    Raises
+    ------
+    OutputError
+        See ``save_result``.
+    """
+    path = Path(path)
     extension = _extension(path)
     if extension is None:
         raise OutputError(
@@ -40,18 +63,7 @@ def save_result(result: SegmentationResult, path: str | os.PathLike[str], overwr
     targets = [path] if extension == SEG_NRRD else [path, sidecar_path(path)]
     for target in targets:
         ensure_writable(target, overwrite)
-    try:
-        with ExitStack() as stack:  # renames happen after the last byte of the last file is written
-            temporaries = [stack.enter_context(atomic_path(target)) for target in targets]
-            if extension == SEG_NRRD:
-                seg_nrrd.write(result, temporaries[0])
-            else:
-                nifti.write_labelmap(result, temporaries[0], compress=extension == ".nii.gz")
-                nifti.write_labels(result, temporaries[1], path.name)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); choose another folder or make room, and try again."
-        ) from error
+    return targets
 
 
 def load_result(path: str | os.PathLike[str]) -> SegmentationResult:

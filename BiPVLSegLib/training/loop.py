@@ -14,6 +14,7 @@ from ..data.datalist import read_datalist
 from ..data.presets import get_preset
 from ..errors import TrainingError
 from ..inference.device import describe_device
+from ..model.loading import quiet
 from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
 from .logs import RunLog
 from .run import TrainingRun
@@ -108,7 +109,8 @@ def train(
 
 def write_model(folder: Path, run: TrainingRun, step: int, scores: dict[str, float]) -> None:
     """A model folder that ``segment --model`` takes: weights, config, concept texts and how it was trained."""
-    run.model.save_pretrained(folder)
+    with quiet():
+        run.model.save_pretrained(folder)
     write_csv(run.concepts, folder / "concepts.csv")
     record = {
         "step": step,

@@ -34,7 +34,12 @@ class TrainingRun:
         self.dtype = resolve_precision(t.precision, self.device)
         torch.manual_seed(t.seed)
         model_settings = {"classes": concepts.names, "auxiliary_head": t.auxiliary_weight > 0, **settings.model}
-        config = BiPVLSegConfig(**model_settings, preprocessing=settings.preprocessing, concepts=concepts.name)
+        config = BiPVLSegConfig(
+            **model_settings,
+            preprocessing=settings.preprocessing,
+            concepts=concepts.name,
+            regions=preset.regions,
+        )
         self.model = build_model(config, t.text_encoder, freeze_text=t.freeze_text).to(self.device)
         self.mappings = [pair_labels(datalist, concepts, preset.regions) for datalist in datalists]
         self.patches = PatchDataset(

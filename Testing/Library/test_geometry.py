@@ -276,6 +276,11 @@ def test_impossible_orientation_is_refused(affine):
         plan_working_grid((4, 4, 4), affine, KEEP)
 
 
+def test_a_spacing_in_the_wrong_unit_is_refused_instead_of_filling_the_memory():
+    with pytest.raises(GeometryError, match="correct the spacing"):
+        plan_working_grid((200, 200, 200), make_affine((1000, 1000, 1000)), (1.5, 1.5, 1.5))
+
+
 def test_scores_of_another_grid_are_refused():
     grid = plan_working_grid((4, 5, 6), make_affine((1, 1, 1)), KEEP)
     with pytest.raises(ValueError, match="working grid"):

@@ -30,6 +30,7 @@ class HeadlessSlicer:
         colors.SetMRMLScene(self.scene)
         colors.AddDefaultColorNodes()
         self.logics = {
+            "colors": self._start(slicer.vtkMRMLColorLogic(), "Colors"),
             "volumes": self._start(slicer.vtkSlicerVolumesLogic(), "Volumes"),
             "terminologies": self._start(slicer.vtkSlicerTerminologiesModuleLogic(), "Terminologies",
                                          _terminologies_folder()),

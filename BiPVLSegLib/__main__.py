@@ -1,0 +1,7 @@
+"""``python -m BiPVLSegLib``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,35 @@
+"""Lists the models that are there: bundled ones and your own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+NAME, HELP = "models", "list models"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME_OR_FOLDER", help="show the model card of this one")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..model_store import available_models, find_model, model_summary, user_models_folder
+
+    if options.name:
+        folder = find_model(options.name)
+        card = folder / "README.md"
+        print(card.read_text(encoding="utf-8") if card.is_file() else json.dumps(model_summary(folder), indent=1))
+        return
+    summaries = [model_summary(folder) for folder in available_models().values()]
+    if options.json:
+        print(json.dumps(summaries, indent=1))
+        return
+    for summary in summaries:
+        dice = summary.get("validation", {}).get("dice/mean")
+        score = f", validation Dice {dice:.3f}" if dice else ""
+        print(f"{summary['name']} ({summary['modality']}{score}): {', '.join(summary['structures'])}")
+        print(f"    {summary['folder']}")
+    if not summaries:
+        print("There is no model yet.")
+    print(f"Put models of your own into {user_models_folder()}, one folder each, or give a folder to --model.")

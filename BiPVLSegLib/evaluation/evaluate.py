@@ -1,0 +1,100 @@
+"""Segments the labelled volumes of a data set as a user would, and reports how well that went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..concepts import ConceptSet, load_concepts
+from ..data.datalist import read_datalist
+from ..data.dataset import pair_labels, read_case
+from ..errors import OutputError
+from ..inference.segmenter import Segmenter
+from .metrics import evaluate_case
+from .overlay import overlay_png
+from .report import summarise, to_table, write_report
+
+
+def evaluate(
+    data: str | Path,
+    split: str,
+    model: str | Path,
+    output: str | Path,
+    *,
+    concepts: str | Path | ConceptSet | None = None,
+    nsd_tolerance_mm: float = 2.0,
+    overlays: int = 3,
+    limit: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    overlap: float | None = None,
+    flips: bool = False,
+) -> str:
+    """Writes a report with Dice, HD95 and NSD per class and case, and overlay pictures; returns its table.
+
+    Results are compared on the input's own grid. Only classes that the data set labels are asked for and scored.
+
+    Raises:
+        BiPVLError: the data, the model or the output cannot be used.
+    """
+    from tqdm import tqdm
+
+    output = Path(output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
+    datalist = read_datalist(data)
+    cases = [case for case in datalist.split(split) if case.label is not None][:limit]
+    segmenter = Segmenter(model, device, precision)
+    table = segmenter.choose_concepts(load_concepts(concepts) if concepts is not None else None)
+    mapping = pair_labels(datalist, table, segmenter.config.regions)
+    asked = table.select([name for name, known in zip(table.names, mapping.known, strict=True) if known])
+    rows, results = [], {}
+    for case in tqdm(cases, desc="Evaluating", unit="volume"):
+        volume, label = read_case(case, segmenter.config.in_channels)
+        result = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
+        truth = dict(zip(table.names, mapping.masks(label), strict=True))
+        truth = {name: truth[name] for name in asked.names}
+        found = {name: result.mask(name) for name in asked.names}
+        scores = evaluate_case(found, truth, volume.spacing, nsd_tolerance_mm)
+        rows.append({"case": case.name, "image": str(case.images[0]), "seconds": result.info["seconds"], "classes": scores})
+        results[case.name] = (volume, result.labelmap, truth)
+    details = {
+        "data": datalist.name,
+        "split": split,
+        "model": segmenter.name,
+        "concepts": table.name,
+        "device": result.info["device"],
+        "precision": result.info["precision"],
+        "flips": flips,
+        "overlap": overlap if overlap is not None else segmenter.config.preprocessing["overlap"],
+        "nsd_tolerance_mm": nsd_tolerance_mm,
+        "seconds": float(np.sum([row["seconds"] for row in rows])),
+    }
+    title = f"{segmenter.name} on {datalist.name}, {split}"
+    write_report(output, rows, title, details)
+    colours = {concept.name: table.color_of(concept) for concept in table}
+    for case, place in _chosen(summarise(rows), rows, overlays).items():
+        volume, labelmap, truth = results[case]
+        found = {
+            name: labelmap[i] == 1 if labelmap.ndim == 4 else labelmap == i + 1 for i, name in enumerate(asked.names)
+        }
+        overlay_png(
+            output / f"{place}_{case}.png", volume.array[0], found, colours, volume.affine, truth, f"{case} ({place})"
+        )
+    return to_table(summarise(rows), title)
+
+
+def _chosen(summary: dict, rows: list[dict], count: int) -> dict[str, str]:
+    """Which cases are drawn: name -> file name prefix. Best, median and worst first."""
+    chosen: dict[str, str] = {}
+    for place in ("worst", "median", "best"):
+        if summary[place]:
+            chosen.setdefault(summary[place]["case"], place)
+    names = [row["case"] for row in rows if row["case"] not in chosen]
+    more = len(names) if count < 0 else max(0, count - len(chosen))
+    if 0 <= count < len(chosen):
+        chosen = dict(list(chosen.items())[:count])
+    return chosen | dict.fromkeys(names[:more], "case")

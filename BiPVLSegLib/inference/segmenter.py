@@ -1,0 +1,393 @@
+"""From a volume and its concept texts to a segmentation on the volume's own grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..concepts import ConceptSet, fold_name, load_concepts, read_csv
+from ..data.preprocessing import plan_grid, prepare_image
+from ..errors import ConceptError, InputError
+from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
+from ..io.volume import Volume, read_volume, volume_from_array
+from ..model.loading import load_model
+from ..model_store import find_model
+from ..results import SegmentationResult
+from .cancel import CancelToken
+from .device import describe_device, resolve_device, resolve_precision
+from .sliding_window import count_windows, sliding_window_logits
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
+GPU_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback is told: ``stage`` is "reading", "preparing", "segmenting" or "finishing"."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+
+
+class Segmenter:
+    """A loaded model, ready for any number of volumes and concept texts.
+
+    Args:
+        model: name of a bundled or user model, or a model folder.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        precision: "auto", "bf16", "fp16" or "fp32".
+
+    Raises:
+        ModelError, DeviceError: the model or the device cannot be used.
+
+    Example::
+
+        segmenter = Segmenter("cardiac-mr")
+        for path in paths:
+            segmenter.segment(path).save(path.with_suffix(".seg.nrrd"))
+    """
+
+    def __init__(self, model: str | os.PathLike = "cardiac-mr", device: str = "auto", precision: str = "auto"):
+        self.folder = find_model(model)
+        self.name = self.folder.parent.name if self.folder.name in ("best", "last") else self.folder.name
+        self.device = resolve_device(device)
+        self.dtype = resolve_precision(precision, self.device)
+        self.model = load_model(self.folder).to(self.device)
+        self.config = self.model.config
+
+    def segment(
+        self,
+        source: str | os.PathLike | Sequence | Volume | np.ndarray | tuple,
+        concepts: str | os.PathLike | ConceptSet | None = None,
+        *,
+        only: Sequence[str] | None = None,
+        frame: int | None = None,
+        flips: bool = False,
+        overlap: float | None = None,
+        batch_size: int | None = None,
+        probabilities: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> SegmentationResult:
+        """Segments one volume.
+
+        Args:
+            source: a file (NIfTI, NRRD, MHA), a DICOM folder, a list of files (one per channel), a Volume, or
+                (array, affine) with array (I, J, K), (I, J, K, T) or (C, I, J, K) and affine voxel index -> RAS mm.
+            concepts: bundled set, CSV or ConceptSet; None takes the model's own texts. Rows that are not enabled are
+                left out.
+            only: names of the rows to segment.
+            frame: which frame of a 4-D file, from 0.
+            flips: average over mirrored versions along the axes that the model allows: slower, a little better.
+            overlap: of the windows, 0 to below 1; None takes the model's.
+            batch_size: windows at a time; None takes 1 on the CPU and 4 on a GPU.
+            probabilities: also keep a probability volume per class.
+            progress, cancel: see ``Progress`` and ``CancelToken``.
+
+        Raises:
+            InputError, ConceptError, ModelError: with a sentence that says what to do.
+            Cancelled: ``cancel`` was set.
+        """
+        started = time.monotonic()
+        report = progress or (lambda _: None)
+        cancel = cancel or CancelToken()
+        if overlap is not None and not 0 <= overlap < 1:
+            raise InputError(f"The overlap of the windows must be at least 0 and below 1, not {overlap}.")
+        table = self.choose_concepts(concepts, only)
+        asked = self._asked_rows(table)
+        text = self._encode(asked)
+        report(Progress("reading"))
+        volume = as_volume(source, frame, self.config.in_channels)
+        notes = self._notes(volume, table)
+        cancel.check()
+        report(Progress("preparing"))
+        grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
+        self._check_memory(grid, len(asked))
+        image = prepare_image(volume.array, grid, self.config.preprocessing)
+        cancel.check()
+        logits, device = self._run_with_fallback(image, text, flips, overlap, batch_size, report, cancel, notes)
+        report(Progress("finishing"))
+        scores = _probabilities_(logits, self.config.nested)
+        keep = [place for place, concept in enumerate(asked) if concept in table.concepts]
+        labelmap, confidence = self._labelmap(scores, keep, grid, table)
+        cancel.check()
+        maps = None
+        if probabilities:
+            offset = 0 if self.config.nested else 1
+            maps = scores_on_input_grid(scores[[place + offset for place in keep]], grid)
+        info = {
+            "model": self.name,
+            "concepts": table.name,
+            "source": volume.source,
+            "device": describe_device(device),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "seconds": round(time.monotonic() - started, 2),
+            "windows": self.windows(grid.shape, overlap),
+            "working_size": list(grid.shape),
+            "notes": notes,
+        }
+        return SegmentationResult(labelmap, volume.affine, table, info, maps, confidence)
+
+    def windows(self, working_shape: Sequence[int], overlap: float | None = None) -> int:
+        """How many windows a volume of that working size takes."""
+        preprocessing = self.config.preprocessing
+        overlap = preprocessing["overlap"] if overlap is None else overlap
+        return count_windows(working_shape, preprocessing["patch_size"], overlap)
+
+    # ---- texts -----------------------------------------------------------------------------------------------------
+
+    def choose_concepts(
+        self, concepts: str | os.PathLike | ConceptSet | None = None, only: Sequence[str] | None = None
+    ) -> ConceptSet:
+        """The rows to segment: the given table or the model's own, enabled rows, reduced to ``only``.
+
+        Raises:
+            ConceptError: unknown table or row, or no row is enabled.
+        """
+        if concepts is None:
+            own = self.folder / "concepts.csv"
+            table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
+            table = dataclasses.replace(table, name=self.config.concepts or table.name)
+        else:
+            table = load_concepts(concepts)
+        if only:
+            return table.select(only)
+        try:
+            return table.enabled()
+        except ConceptError as error:
+            raise ConceptError(f"No row of the concept table '{table.name}' is enabled; enable at least one.") from error
+
+    def _asked_rows(self, table: ConceptSet) -> list:
+        """The rows that the network is asked for. The fixed head answers for all its classes, in its own order."""
+        if self.config.head != "fixed":
+            return list(table.concepts)
+        own = {fold_name(c.name): c for c in self.choose_concepts()} | {fold_name(c.name): c for c in table}
+        known = [fold_name(name) for name in self.config.classes]
+        unknown = [c.name for c in table if fold_name(c.name) not in known]
+        if unknown:
+            raise ConceptError(
+                f"The model '{self.name}' has a fixed head and knows only: {', '.join(self.config.classes)}; it cannot be "
+                f"asked for {', '.join(unknown)}."
+            )
+        return [own[name] for name in known]
+
+    def _encode(self, asked: list):
+        import torch
+
+        if self.model.text is None:
+            return None
+        with torch.inference_mode():
+            return self.model.encode(asked)
+
+    # ---- running ---------------------------------------------------------------------------------------------------
+
+    def _run_with_fallback(self, image, text, flips, overlap, batch_size, report, cancel, notes):
+        """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
+        import torch
+
+        axes = self.config.preprocessing["flip_axes"] if flips else ()
+        if flips and not axes:
+            notes.append("This model does not allow mirrored versions, so none were used.")
+        cpu = torch.device("cpu")
+        for device, batch, accumulate, note in self._attempts(batch_size):
+            if note:
+                logger.warning(note)
+                notes.append(note)
+            timer = _WindowTimer(report)
+            try:
+                self.model.to(device)
+                logits = sliding_window_logits(
+                    self.model,
+                    image,
+                    text,
+                    device=device,
+                    dtype=self.dtype if device == self.device else resolve_precision("auto", device),
+                    overlap=overlap,
+                    batch_size=batch,
+                    flip_axes=axes,
+                    accumulate_on=accumulate,
+                    on_window=timer,
+                    cancel=cancel,
+                )
+                return logits.to(cpu), device
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+            except (RuntimeError, MemoryError) as error:
+                if device.type == "cpu" and ("can't allocate memory" in str(error) or isinstance(error, MemoryError)):
+                    break
+                if not (device.type == "mps" and "out of memory" in str(error)):
+                    raise
+            finally:
+                self.model.to(self.device)
+        raise InputError(
+            "There is not enough memory to segment this volume; crop it, ask for fewer organs, or use a computer with more "
+            "memory."
+        )
+
+    def _attempts(self, batch_size: int | None) -> Iterator[tuple]:
+        """(device, windows at a time, device of the blended logits, note for the user) from best to last resort."""
+        import torch
+
+        cpu = torch.device("cpu")
+        if self.device.type == "cpu":
+            yield self.device, batch_size or 1, cpu, ""
+            return
+        batch = batch_size or GPU_BATCH
+        yield self.device, batch, self.device, ""
+        while batch > 1:
+            batch //= 2
+            yield self.device, batch, self.device, f"The GPU's memory is short: going on with {batch} window(s) at a time."
+        yield self.device, 1, cpu, "The GPU's memory is short: the windows are put together in main memory."
+        yield cpu, 1, cpu, "The GPU's memory does not hold one window: going on with the processor, which is slower."
+
+    def _check_memory(self, grid, rows: int) -> None:
+        """Refuses at once what main memory cannot hold: blended logits, image, weights and the result."""
+        voxels = float(np.prod(grid.shape, dtype=float))
+        need = voxels * 4 * (rows + 3 + 2 * self.config.in_channels) + float(np.prod(grid.input_shape, dtype=float)) * 4
+        available = _available_memory()
+        if available is not None and need > available:
+            raise InputError(
+                f"Segmenting this volume takes about {need / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are "
+                "free; crop it, ask for fewer organs at a time, or close other programs."
+            )
+
+    # ---- result ----------------------------------------------------------------------------------------------------
+
+    def _labelmap(self, scores: torch.Tensor, keep: list[int], grid, table: ConceptSet):
+        """Labels on the input grid, and the mean probability inside each class at working resolution."""
+        nested = self.config.nested
+        if nested:
+            scores = scores[keep]
+            confidence = [_mean_where(score, score > 0.5) for score in scores]
+            return labelmap_on_input_grid(scores, grid, exclusive=False), _named(table, confidence)
+        winner = scores.argmax(0)
+        confidence = [_mean_where(scores[place + 1], winner == place + 1) for place in keep]
+        labelmap = labelmap_on_input_grid(scores, grid)
+        if len(keep) + 1 < len(scores):  # fixed head: classes that nobody asked for become background
+            values = np.zeros(len(scores), labelmap.dtype)
+            values[[place + 1 for place in keep]] = np.arange(1, len(keep) + 1)
+            labelmap = values[labelmap]
+        return labelmap, _named(table, confidence)
+
+    def _notes(self, volume: Volume, table: ConceptSet) -> list[str]:
+        """What the user should know before trusting the result."""
+        notes = []
+        modality = self.config.preprocessing["modality"].upper()
+        looks_ct = np.mean(volume.array[..., ::4, ::4, ::4] < CT_AIR) > 0.02
+        if modality == "MR" and looks_ct:
+            notes.append("This model was trained on MR, and the volume looks like CT: expect wrong results.")
+        if modality == "CT" and not volume.array.min() < -200:
+            notes.append("This model was trained on CT in Hounsfield units, and the volume has no air: expect wrong results.")
+        if table.modality and modality and table.modality.upper() != modality:
+            notes.append(f"The concept texts describe {table.modality} and the model was trained on {modality}.")
+        known = {fold_name(name) for name in self.config.classes}
+        new = [name for name in table.names if fold_name(name) not in known]
+        if known and new:
+            notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
+        for note in notes:
+            logger.warning(note)
+        return notes
+
+
+class _WindowTimer:
+    """Turns window counts into progress with the time left."""
+
+    def __init__(self, report: Callable[[Progress], None]):
+        self.report, self.started = report, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        left = (now - self.started) / done * (total - done)
+        self.report(Progress("segmenting", done, total, left))
+
+
+def segment(
+    source,
+    model: str | os.PathLike = "cardiac-mr",
+    concepts: str | os.PathLike | ConceptSet | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    **options,
+) -> SegmentationResult:
+    """Segments one volume with a model that is loaded for it; ``options`` as in :meth:`Segmenter.segment`.
+
+    Example::
+
+        import BiPVLSegLib as bipvl
+        result = bipvl.segment("scan.nii.gz", model="cardiac-mr", concepts="cine-mr")
+        result.save("scan.seg.nrrd")
+    """
+    if isinstance(source, (str, os.PathLike)) and not Path(source).exists():
+        raise InputError(f"There is no file or folder {source}.")  # before the model is loaded
+    return Segmenter(model, device, precision).segment(source, concepts, **options)
+
+
+def as_volume(source, frame: int | None, channels: int) -> Volume:
+    """A checked Volume from whatever ``segment`` takes.
+
+    Raises:
+        InputError: not a usable volume, or the wrong number of channels.
+    """
+    if isinstance(source, Volume):
+        volume = source
+    elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
+        volume = volume_from_array(source[0], source[1], frame=frame, channels=channels)
+    elif isinstance(source, (str, os.PathLike)) or (
+        isinstance(source, Sequence) and source and all(isinstance(s, (str, os.PathLike)) for s in source)
+    ):
+        paths = source if isinstance(source, (str, os.PathLike)) else list(source)
+        if isinstance(paths, list) and len(paths) != channels:
+            raise InputError(f"The model takes {channels} channel(s), and {len(paths)} file(s) were given.")
+        volume = read_volume(paths[0] if isinstance(paths, list) and len(paths) == 1 else paths, frame, channels)
+    else:
+        raise InputError("Give a file, a DICOM folder, a list of files (one per channel), or (array, affine).")
+    if len(volume.array) != channels:
+        raise InputError(f"The model takes {channels} channel(s), and {volume.source} has {len(volume.array)}.")
+    return volume
+
+
+def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
+    """Sigmoid, or softmax over the channels, slab by slab in place: a second copy of a large CT would not fit."""
+    import torch
+
+    if nested:
+        return logits.sigmoid_()
+    for slab in logits.split(8, dim=1):
+        slab.copy_(torch.softmax(slab, 0))
+    return logits
+
+
+def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float | None:
+    return float(score[mask].mean()) if mask.any() else None
+
+
+def _named(table: ConceptSet, confidence: list[float | None]) -> dict[str, float]:
+    return {name: round(c, 4) for name, c in zip(table.names, confidence, strict=True) if c is not None}
+
+
+def _available_memory() -> int | None:
+    """Bytes of main memory that are free, where the system tells."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+

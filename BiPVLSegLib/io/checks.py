@@ -1,0 +1,90 @@
+"""Is this a volume that a segmentation can be asked of?"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import GeometryError, InputError
+from .volume_file import check_spacing
+
+if TYPE_CHECKING:
+    from .volume import Volume
+
+logger = logging.getLogger(__name__)
+
+# With fewer voxels than this along two axes there is nothing to recognise.
+SMALLEST_SIDE = 8
+
+
+def check_volume(volume: Volume, allow_single_slice: bool = False) -> Volume:
+    """The volume, with NaN and infinite voxels replaced by the smallest finite value of their channel.
+
+    Raises GeometryError for an impossible matrix, InputError for a volume that is too small, has a single slice
+    (unless allowed), or shows nothing: all voxels NaN, or all the same.
+    """
+    _check_affine(volume.affine, volume.source)
+    _check_size(volume.array.shape[1:], volume.source, allow_single_slice)
+    array = _finite(volume.array, volume.source)
+    for channel, voxels in enumerate(array):
+        low, high = voxels.min(), voxels.max()
+        if low == high:
+            raise InputError(
+                f"'{volume.source}'{_channel(array, channel)} shows nothing: all its voxels are {low:g}; "
+                "check the export."
+            )
+    return volume if array is volume.array else replace(volume, array=array)
+
+
+def _check_affine(affine: np.ndarray, name: str) -> None:
+    affine = np.asarray(affine)
+    if affine.shape != (4, 4):
+        raise GeometryError(f"The matrix of '{name}' has the shape {affine.shape}; give a 4x4 matrix voxel -> RAS mm.")
+    if np.isfinite(affine).all():
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        check_spacing(spacing, name)
+        if abs(np.linalg.det(affine[:3, :3] / spacing)) >= 1e-3:
+            return
+    raise GeometryError(
+        f"'{name}' does not say where its voxels lie: its orientation matrix is singular or not finite; "
+        "export the file again."
+    )
+
+
+def _check_size(shape: tuple[int, ...], name: str, allow_single_slice: bool) -> None:
+    listed = " x ".join(str(size) for size in shape)
+    if sorted(shape)[1] < SMALLEST_SIDE:
+        raise InputError(f"'{name}' is too small to be segmented ({listed} voxels); give the whole scan.")
+    if min(shape) == 1 and not allow_single_slice:
+        raise InputError(f"'{name}' has a single slice ({listed} voxels); give a volume of several slices.")
+
+
+def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    """``array`` itself if all is finite, else a repaired copy."""
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(invalid="ignore", over="ignore"):
+        # A finite sum proves it without a mask of the size of the volume.
+        if np.isfinite(array.sum(dtype=np.float64)):
+            return array
+    finite = np.isfinite(array)
+    if finite.all():
+        return array
+    repaired = array.copy()
+    for channel in range(len(array)):
+        if not finite[channel].any():
+            raise InputError(f"'{name}'{_channel(array, channel)} holds no numbers: every voxel is NaN or infinite.")
+        repaired[channel][~finite[channel]] = array[channel][finite[channel]].min()
+    logger.warning(
+        "'%s' has %d voxels that are not numbers (NaN or infinite); the smallest value is used there.",
+        name,
+        int((~finite).sum()),
+    )
+    return repaired
+
+
+def _channel(array: np.ndarray, channel: int) -> str:
+    return f" (channel {channel + 1})" if len(array) > 1 else ""

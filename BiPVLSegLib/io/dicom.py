@@ -1,0 +1,227 @@
+"""One DICOM series from a folder, through SimpleITK (GDCM), with the rescale slope applied (CT: Hounsfield units)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import GeometryError, InputError
+from .itk_file import LPS_TO_RAS, itk_affine, itk_array
+from .limits import require_memory
+from .quiet import stderr_to_log
+from .volume_file import VolumeFile, check_spacing, colour_error, volume_shape
+
+logger = logging.getLogger(__name__)
+
+# A step between neighbouring slices that differs from the usual one by more than this is a gap.
+GAP_TOLERANCE = 0.1
+SERIES_SHOWN = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Tags of one file: ``size`` (columns, rows, frames), ``orientation`` (2, 3) and ``position`` (3,) in LPS mm."""
+
+    file: str
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    orientation: np.ndarray | None
+    position: np.ndarray | None
+    rescale: tuple[str, str]
+    colour: bool
+    description: str
+    bytes_per_voxel: int
+
+    @property
+    def height(self) -> float:
+        """Position along the slice normal in mm."""
+        return float(np.cross(*self.orientation) @ self.position)
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether ``path`` is a DICOM file by its content (or has the usual ending)."""
+    return path.suffix.lower() in (".dcm", ".ima") or _has_dicom_mark(path)
+
+
+def open_dicom_folder(folder: Path) -> VolumeFile:
+    """Read the headers of the only series in ``folder``. Raises InputError, GeometryError; warns of missing slices."""
+    import SimpleITK as sitk
+
+    files = _files_of_the_only_series(folder)
+    slices = [_read_slice(file) for file in files]
+    if any(entry.colour for entry in slices):
+        raise colour_error(str(folder))
+    if len(slices) == 1 and len(slices[0].size) > 2 and slices[0].size[2] > 1:
+        return _open_multi_frame(folder, slices[0])
+
+    slices = _sorted_slices(folder, slices)
+    affine = _series_affine(folder, slices)
+    shape = volume_shape((*slices[0].size[:2], len(slices)), str(folder))
+    # Slopes that change from slice to slice (PET) must not be squeezed into the number type of the first one.
+    rescaled = len({entry.rescale for entry in slices}) > 1
+    require_memory(folder, 2 * int(np.prod(shape, dtype=object)) * max(entry.bytes_per_voxel for entry in slices))
+
+    def load(frame: int | None) -> np.ndarray:
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames([entry.file for entry in slices])
+        if rescaled:
+            reader.SetOutputPixelType(sitk.sitkFloat32)
+        try:
+            with stderr_to_log():
+                return itk_array(reader.Execute()).reshape(shape, order="F")
+        except RuntimeError as error:
+            raise InputError(
+                f"The DICOM series in '{folder}' cannot be read (damaged, or in a compression that is not known here); "
+                "export it again without compression, or as NIfTI or NRRD."
+            ) from error
+
+    return VolumeFile(str(folder), shape, affine, load)
+
+
+def _files_of_the_only_series(folder: Path) -> tuple[str, ...]:
+    import SimpleITK as sitk
+
+    with stderr_to_log():
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        files = {name: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), name) for name in series}
+    listed = {Path(file).name for names in files.values() for file in names}
+    unused = [file.name for file in sorted(folder.iterdir()) if file.name not in listed and _has_dicom_mark(file)]
+    if not files:
+        damaged = "; its DICOM files are damaged or no images" if unused else ""
+        raise InputError(
+            f"The folder '{folder}' holds no DICOM slices{damaged}; give the folder with the slices themselves."
+        )
+    if len(files) > 1:
+        found = [f"{_read_slice(names[0]).description} ({len(names)} files)" for names in files.values()]
+        shown = "; ".join(found[:SERIES_SHOWN]) + ("; ..." if len(found) > SERIES_SHOWN else "")
+        raise InputError(
+            f"The folder '{folder}' holds {len(files)} DICOM series: {shown}. Put the files of one series into a "
+            "folder of their own and give that."
+        )
+    if unused:
+        # GDCM leaves them out without a word.
+        logger.warning(
+            "%d DICOM files in '%s' cannot be used (damaged, or no images), for example '%s'; slices may be missing.",
+            len(unused), folder, unused[0],
+        )  # fmt: skip
+    return next(iter(files.values()))
+
+
+def _has_dicom_mark(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        # DICOMDIR, the index of a CD, carries the mark too and is no image.
+        return stream.read(132)[128:] == b"DICM" and path.name.upper() != "DICOMDIR"
+
+
+def _read_slice(file: str) -> Slice:
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(file)
+    try:
+        with stderr_to_log():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"The DICOM file '{file}' is damaged; copy or export the series again.") from error
+
+    def tag(key: str) -> str:
+        return reader.GetMetaData(key).strip().strip("\0") if reader.HasMetaDataKey(key) else ""
+
+    def numbers(key: str, count: int) -> np.ndarray | None:
+        try:
+            values = np.array([float(value) for value in tag(key).split("\\")])
+        except ValueError:
+            return None
+        return values if len(values) == count else None
+
+    orientation = numbers("0020|0037", 6)
+    size = tuple(reader.GetSize())
+    pixel_spacing = numbers("0028|0030", 2)
+    return Slice(
+        file=file,
+        size=size,
+        # DICOM gives the distance between rows first.
+        spacing=tuple(reader.GetSpacing())[:2] if pixel_spacing is None else tuple(pixel_spacing[::-1]),
+        orientation=None if orientation is None else orientation.reshape(2, 3),
+        position=numbers("0020|0032", 3),
+        rescale=(tag("0028|1053"), tag("0028|1052")),
+        colour=reader.GetNumberOfComponents() > 1 or tag("0028|0002") in ("3", "4"),
+        description=tag("0008|103e") or tag("0020|000e") or "without a name",
+        bytes_per_voxel=4 if tag("0028|1053") not in ("", "1") else 2,
+    )
+
+
+def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
+    """By position along the normal. Raises if they do not form one stack."""
+    if any(entry.position is None or entry.orientation is None for entry in slices):
+        raise GeometryError(
+            f"The DICOM files in '{folder}' do not say where their slices lie (screen shots or secondary captures?); "
+            "give the original series."
+        )
+    first = slices[0]
+    if any(entry.size[:2] != first.size[:2] for entry in slices):
+        raise GeometryError(f"The DICOM slices in '{folder}' differ in size; give the folder of one series.")
+    if any(np.abs(entry.orientation - first.orientation).max() > 1e-3 for entry in slices):
+        raise GeometryError(
+            f"The DICOM slices in '{folder}' are not parallel to each other (localiser or radial series?); "
+            "give a series of parallel slices."
+        )
+    ordered = sorted(slices, key=lambda entry: entry.height)
+    steps = np.diff([entry.height for entry in ordered])
+    if (steps < 1e-3).any():
+        distinct = 1 + int((steps >= 1e-3).sum())
+        raise InputError(
+            f"The DICOM series in '{folder}' holds {len(slices)} slices at {distinct} positions (several time points "
+            "or phases?); export one of them into a folder of its own."
+        )
+    if len(steps):
+        usual = float(np.median(steps))
+        gaps = int((np.abs(steps - usual) > GAP_TOLERANCE * usual).sum())
+        if gaps:
+            logger.warning(
+                "The DICOM slices in '%s' are %.4g mm apart, but %d of %d steps differ by up to %.4g mm; slices may be "
+                "missing, and what is found there will be misplaced.",
+                folder, usual, gaps, len(steps), float(np.abs(steps - usual).max()),
+            )  # fmt: skip
+    return ordered
+
+
+def _series_affine(folder: Path, slices: list[Slice]) -> np.ndarray:
+    """From the tags, so that slices of a tilted gantry give the sheared matrix that they are."""
+    first, last = slices[0], slices[-1]
+    check_spacing((*first.spacing, 1.0), str(folder))
+    affine = np.eye(4)
+    affine[:3, 0] = first.orientation[0] * first.spacing[0]
+    affine[:3, 1] = first.orientation[1] * first.spacing[1]
+    if len(slices) > 1:
+        affine[:3, 2] = (last.position - first.position) / (len(slices) - 1)
+    else:
+        affine[:3, 2] = np.cross(*first.orientation)
+    affine[:3, 3] = first.position
+    return LPS_TO_RAS @ affine
+
+
+def _open_multi_frame(folder: Path, entry: Slice) -> VolumeFile:
+    """One file with all slices (enhanced CT or MR): GDCM knows its geometry."""
+    import SimpleITK as sitk
+
+    require_memory(folder, 2 * int(np.prod(entry.size, dtype=object)) * 4)
+    try:
+        with stderr_to_log():
+            image = sitk.ReadImage(entry.file, imageIO="GDCMImageIO")
+    except RuntimeError as error:
+        raise InputError(f"The DICOM file '{entry.file}' cannot be read; export it as NIfTI or NRRD.") from error
+    array = itk_array(image)
+    shape = volume_shape(array.shape, str(folder))
+    array = array.reshape(shape, order="F")
+
+    def load(frame: int | None) -> np.ndarray:
+        return array if frame is None or array.ndim == 3 else array[..., frame]
+
+    return VolumeFile(str(folder), shape, itk_affine(image.GetDirection(), image.GetSpacing(), image.GetOrigin()), load)

@@ -1,0 +1,175 @@
+"""Volumes from files and arrays, checked, with their place in the patient."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FrameRequiredError, GeometryError, InputError
+from .checks import check_volume
+from .dicom import is_dicom_file, open_dicom_folder
+from .itk_file import open_itk_file
+from .nifti import open_nifti
+from .volume_file import VolumeFile, colour_error, volume_shape
+
+__all__ = ["Volume", "check_volume", "read_labels", "read_volume", "volume_from_array"]
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+# Two channels lie on one grid if their matrices differ by less than this (mm).
+SAME_GRID = 1e-3
+
+PathLike = str | os.PathLike
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """``array`` (C, I, J, K) of any real dtype, ``affine`` (4x4) voxel index -> RAS mm, ``source`` for messages."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    source: str
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along I, J, K in mm."""
+        return tuple(float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0))
+
+
+def read_volume(
+    source: PathLike | Sequence[PathLike],
+    frame: int | None = None,
+    channels: int = 1,
+    allow_single_slice: bool = False,
+) -> Volume:
+    """Read a NIfTI, NRRD or MetaImage file, the folder of one DICOM series, or one of these per channel.
+
+    ``frame`` chooses from a 4-D file. With ``channels`` > 1 a file may hold them along its fourth axis. Voxels keep
+    their integer type; only a real scale factor in the header makes them float32.
+
+    Raises InputError, GeometryError, FrameRequiredError, each with a sentence that names the file.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return check_volume(_read_one(Path(source), frame, channels), allow_single_slice)
+    paths = [Path(path) for path in source]
+    if len(paths) == 1:
+        return check_volume(_read_one(paths[0], frame, channels), allow_single_slice)
+    if len(paths) != channels:
+        raise InputError(f"{_count(channels, 'image')} needed, one per channel, but {len(paths)} were given.")
+    volumes = [check_volume(_read_one(path, frame, 1), allow_single_slice) for path in paths]
+    for volume in volumes[1:]:
+        _require_same_grid(volumes[0], volume)
+    array = np.concatenate([volume.array for volume in volumes])
+    return Volume(array, volumes[0].affine, ", ".join(volume.source for volume in volumes))
+
+
+def volume_from_array(
+    array: np.ndarray,
+    affine: np.ndarray,
+    frame: int | None = None,
+    channels: int = 1,
+    source: str = "array",
+    allow_single_slice: bool = False,
+) -> Volume:
+    """A volume from ``array`` (I, J, K), (C, I, J, K) with C == ``channels``, or (I, J, K, T) as in NIfTI.
+
+    Raises InputError, GeometryError, FrameRequiredError as ``read_volume`` does.
+    """
+    array = np.asarray(array)
+    if array.dtype.names:
+        raise colour_error(source)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"'{source}' holds {array.dtype.name} values; give whole or real numbers.")
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    if array.ndim == 4 and array.shape[0] == channels:
+        array = np.moveaxis(array, 0, 3)
+    shape = volume_shape(array.shape, source)
+    array = array.reshape(shape)
+    file = VolumeFile(source, shape, np.array(affine, dtype=np.float64), lambda index: _frame_of(array, index))
+    return check_volume(_select(file, frame, channels), allow_single_slice)
+
+
+def _read_one(path: Path, frame: int | None, channels: int) -> Volume:
+    return _select(_open(path), frame, channels)
+
+
+def _open(path: Path) -> VolumeFile:
+    """Choose the reader by the name, or by the content for DICOM."""
+    name = path.name.lower()
+    try:
+        if path.is_dir():
+            return open_dicom_folder(path)
+        if not path.exists():
+            raise InputError(f"There is no file or folder '{path}'; check the name.")
+        if path.stat().st_size == 0:
+            raise InputError(f"'{path}' is empty (0 bytes); copy or export the file again.")
+        if name.endswith(NIFTI_SUFFIXES):
+            return open_nifti(path)
+        if name.endswith(ITK_SUFFIXES):
+            return open_itk_file(path)
+        if is_dicom_file(path):
+            raise InputError(f"'{path}' is a single DICOM file; give its folder, so that the whole series is read.")
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be opened: {error.strerror or error}.") from error
+    raise InputError(
+        f"'{path}' has no known ending; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or the "
+        "folder of a DICOM series."
+    )
+
+
+def _select(file: VolumeFile, frame: int | None, channels: int) -> Volume:
+    """The wanted frame, or all channels."""
+    entries = file.shape[3] if len(file.shape) == 4 else 1
+    if channels > 1:
+        if entries != channels:
+            found = "has one channel" if entries == 1 else f"has {entries} entries along its fourth axis"
+            raise InputError(
+                f"'{file.name}' {found}, but {channels} channels are needed; give {channels} files, one per channel."
+            )
+        if frame is not None:
+            raise InputError(f"'{file.name}' is read as {channels} channels, so no frame can be chosen; leave it out.")
+        return Volume(np.moveaxis(file.load(None), 3, 0), file.affine, file.name)
+    if frame is None and entries > 1:
+        raise FrameRequiredError(
+            f"'{file.name}' holds {entries} frames; choose one from 0 to {entries - 1}, for example with --frame 0.",
+            entries,
+        )
+    if frame is not None and not 0 <= frame < entries:
+        raise InputError(
+            f"'{file.name}' has no frame {frame}; it holds {_count(entries, 'frame')}, counted from 0 to {entries - 1}."
+        )
+    array = file.load(frame if entries > 1 else None)
+    return Volume(array[None], file.affine, file.name)
+
+
+def _frame_of(array: np.ndarray, frame: int | None) -> np.ndarray:
+    return array if frame is None else array[..., frame]
+
+
+def _require_same_grid(first: Volume, other: Volume) -> None:
+    if first.array.shape[1:] != other.array.shape[1:]:
+        difference = f"they measure {first.array.shape[1:]} and {other.array.shape[1:]} voxels"
+    elif np.abs(first.affine - other.affine).max() > SAME_GRID:
+        difference = "they differ in position, spacing or direction"
+    else:
+        return
+    raise GeometryError(
+        f"'{first.source}' and '{other.source}' do not lie on the same grid: {difference}; resample one to the other."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def read_labels(path: PathLike) -> Volume:
+    """Read a file of labels. Unlike an image it may be empty: all its voxels may be background.
+
+    Raises InputError, GeometryError as ``read_volume`` does.
+    """
+    return _read_one(Path(path), None, 1)

@@ -1,0 +1,83 @@
+"""The models that are there: found by name or folder and described without loading them (no torch needed)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from .errors import ModelError
+from .paths import models_folder
+
+FORMAT_VERSION = 1  # of a model's config.json
+
+
+def user_models_folder() -> Path:
+    """Where users put models of their own: ``$BIPVLSEG_MODELS`` or ``~/.bipvlseg/models``."""
+    return Path(os.environ.get("BIPVLSEG_MODELS") or Path.home() / ".bipvlseg" / "models")
+
+
+def available_models() -> dict[str, Path]:
+    """Name -> folder of every bundled and user model; a user's model wins over a bundled one of the same name."""
+    found = {}
+    for root in (models_folder(), user_models_folder()):
+        if root.is_dir():
+            for folder in sorted(root.iterdir()):
+                if (folder / "config.json").is_file():
+                    found[folder.name] = folder
+    return found
+
+
+def find_model(name_or_folder: str | os.PathLike) -> Path:
+    """Folder of a model given by name (case-insensitive) or by its folder."""
+    models = available_models()
+    for name, folder in models.items():
+        if name.lower() == str(name_or_folder).strip().lower():
+            return folder
+    folder = Path(name_or_folder)
+    for candidate in (folder, folder / "best"):  # the folder of a training run holds its best model
+        if (candidate / "config.json").is_file():
+            return candidate
+    if folder.is_dir():
+        raise ModelError(f"The folder {folder} holds no model: config.json is missing.")
+    known = ", ".join(models) or "none"
+    raise ModelError(f"There is no model '{name_or_folder}'. Known models: {known}. Or give the folder of a model.")
+
+
+def read_config(folder: str | os.PathLike) -> dict:
+    """``config.json`` of a model folder, checked for kind and version; needs no torch."""
+    path = Path(folder) / "config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"The model's {path} cannot be read ({error}); copy the model folder again.") from error
+    if not isinstance(settings, dict) or settings.get("model_type") != "bipvlseg":
+        raise ModelError(f"{path} does not describe a BiPVL-Seg model.")
+    version = settings.get("format_version", 1)
+    if not isinstance(version, int):
+        raise ModelError(f"{path} names no version of its format; copy the model folder again.")
+    if version > FORMAT_VERSION:
+        raise ModelError(
+            f"The model in {folder} was written by a newer BiPVLSeg (format {version}, this one reads up to "
+            f"{FORMAT_VERSION}); update BiPVLSeg."
+        )
+    return settings
+
+
+def model_summary(folder: Path) -> dict:
+    """Name, modality, structures and validation Dice of a model folder, without loading the network."""
+    config = read_config(folder)
+    summary = {
+        "name": folder.name,
+        "folder": str(folder),
+        "modality": (config.get("preprocessing") or {}).get("modality", ""),
+        "structures": config.get("classes", []),
+        "concepts": config.get("concepts", ""),
+    }
+    record = folder / "training.json"
+    if record.is_file():
+        try:
+            summary["validation"] = json.loads(record.read_text(encoding="utf-8")).get("validation", {})
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{record} cannot be read: {error}.") from error
+    return summary
