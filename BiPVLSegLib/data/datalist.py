@@ -56,7 +56,7 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     if path.is_dir():
         path = path / "dataset.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"There is no datalist {path}.") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -79,17 +79,24 @@ def _labels(path: Path, content: dict) -> dict[str, int]:
             continue
         if name in labels:
             raise InputError(f"{path}: the label name '{name}' occurs twice.")
+        if int(number) in labels.values():
+            raise InputError(f"{path}: the label value {number} stands for two names.")
         labels[name] = int(number)
     return labels
 
 
 def _cases(path: Path, split: str, entries: list) -> list[Case]:
+    if not isinstance(entries, list):
+        raise InputError(f'{path}: "{split}" is no list of cases.')
     cases = []
     for number, entry in enumerate(entries, start=1):
         entry = {"image": entry} if isinstance(entry, str) else entry
-        if not isinstance(entry, dict) or "image" not in entry:
+        image = entry.get("image") if isinstance(entry, dict) else None
+        images = image if isinstance(image, list) else [image]
+        if not images or not all(isinstance(name, str) and name for name in images):
             raise InputError(f'{path}: entry {number} of "{split}" names no image.')
-        images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+        if not isinstance(entry.get("label") or "", str):
+            raise InputError(f'{path}: the label of entry {number} of "{split}" is no file name.')
         files = [path.parent / image for image in images]
         label = path.parent / entry["label"] if entry.get("label") else None
         for file in [*files, *([label] if label else [])]:

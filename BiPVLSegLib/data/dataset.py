@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..concepts import ConceptSet
+from ..concepts import ConceptSet, fold_name
 from ..errors import InputError
 from ..geometry.resample import labels_to_working_grid
 from ..io.volume import Volume, read_labels, read_volume
@@ -58,10 +58,16 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
     Raises:
         InputError: no class of the table is labelled, or a label name is not in the table.
     """
-    by_name = {_folded(name): (value,) for name, value in datalist.labels.items()}
+    by_name = {fold_name(name): (value,) for name, value in datalist.labels.items()}
     if regions:
-        by_name = {_folded(name): tuple(values) for name, values in regions.items()}
-    names = [_folded(name) for name in concepts.names]
+        by_name = {fold_name(name): tuple(values) for name, values in regions.items()}
+        absent = sorted({value for values in regions.values() for value in values} - set(datalist.labels.values()))
+        if absent:
+            raise InputError(
+                f"{datalist.path}: the regions of this preset are made of label values, and {absent} is not among its "
+                f"labels ({datalist.labels}); renumber the labels."
+            )
+    names = [fold_name(name) for name in concepts.names]
     unmatched = [name for name in by_name if name not in names]
     if unmatched or not any(name in by_name for name in names):
         raise InputError(
@@ -69,10 +75,6 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
             f"concepts are paired by name; the concept table '{concepts.name}' has: {', '.join(concepts.names)}."
         )
     return LabelMapping(tuple(name in by_name for name in names), tuple(by_name.get(name, ()) for name in names))
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.lower().split())
 
 
 def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
@@ -149,10 +151,13 @@ class PatchDataset(Dataset):
         return torch.tensor([self.items[int(i)][1].known for i in items])
 
     def _volume(self, index: int) -> dict:
-        if index not in self.volumes:
-            image, label = self._preprocessed(self.items[index][0])
-            self.volumes[index] = self.prepare_crop({"image": image, "label": label[None]})
-        return self.volumes[index]
+        if index in self.volumes:
+            return self.volumes[index]
+        image, label = self._preprocessed(self.items[index][0])
+        volume = self.prepare_crop({"image": image, "label": label[None]})
+        if self.cache is None:
+            self.volumes[index] = volume
+        return volume
 
     def _preprocessed(self, case: Case) -> tuple[torch.Tensor, torch.Tensor]:
         """Image float16 (C, D, H, W) and label int16 (D, H, W) on the working grid, from the disk cache if there."""

@@ -93,7 +93,10 @@ PRESETS = {
                 "flip_axes": [0, 1, 2],
                 "modality": "MR",
             },
-            model=_STACK_MODEL,
+            model={
+                **_STACK_MODEL,
+                "keep_largest": ["right ventricle", "left ventricular myocardium", "left ventricle"],
+            },
             training={"batch_size": 2, "learning_rate": 1e-3},
             foreign={
                 "brain-mr": (),
@@ -120,7 +123,7 @@ PRESETS = {
                 "patch_size": [96, 96, 48],
                 "modality": "MR",
             },
-            model={"strides": [[1, 1, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2]]},
+            model={"keep_largest": ["left atrium"], "strides": [[1, 1, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2]]},
             augmentation={"rotate_degrees": [10, 10, 20], "scale": 0.15, "intensity_shift": 0.1, "gamma": [0.7, 1.5]},
         ),
     )

@@ -14,7 +14,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..io.writing import atomic_path
 from .metrics import ABSENT, COMPARED, MISSED, SPURIOUS
 
@@ -46,7 +46,10 @@ def write_report(
         "report.txt": to_table(summary, title) + "\n",
     }
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{folder}' cannot be made ({error.strerror}); choose another one.") from error
     for name, text in texts.items():
         with atomic_path(folder / name) as temporary:
             Path(temporary).write_text(text, encoding="utf-8", newline="")

@@ -17,13 +17,16 @@ from ..concepts import ConceptSet, fold_name, load_concepts, read_csv
 from ..data.preprocessing import plan_grid, prepare_image
 from ..errors import ConceptError, InputError
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
-from ..io.volume import Volume, read_volume, volume_from_array
+from ..io.limits import available_memory
+from ..io.volume import Volume
 from ..model.loading import load_model
 from ..model_store import find_model
 from ..results import SegmentationResult
 from .cancel import CancelToken
 from .device import describe_device, resolve_device, resolve_precision
+from .postprocessing import keep_largest_
 from .sliding_window import count_windows, sliding_window_logits
+from .source import as_volume
 
 if TYPE_CHECKING:
     import torch
@@ -123,17 +126,21 @@ class Segmenter:
         logits, device = self._run_with_fallback(image, text, flips, overlap, batch_size, report, cancel, notes)
         report(Progress("finishing"))
         scores = _probabilities_(logits, self.config.nested)
+        whole = {fold_name(name) for name in self.config.keep_largest}
+        first = 0 if self.config.nested else 1
+        keep_largest_(
+            scores, [place + first for place, c in enumerate(asked) if fold_name(c.name) in whole], self.config.nested
+        )
         keep = [place for place, concept in enumerate(asked) if concept in table.concepts]
         labelmap, confidence = self._labelmap(scores, keep, grid, table)
         cancel.check()
         maps = None
         if probabilities:
-            offset = 0 if self.config.nested else 1
-            maps = scores_on_input_grid(scores[[place + offset for place in keep]], grid)
+            maps = scores_on_input_grid(scores[[place + first for place in keep]], grid)
         info = {
             "model": self.name,
             "concepts": table.name,
-            "source": volume.source,
+            "source": Path(volume.source).name,  # files carry this: no folder names of patients
             "device": describe_device(device),
             "precision": str(self.dtype).removeprefix("torch."),
             "seconds": round(time.monotonic() - started, 2),
@@ -259,7 +266,7 @@ class Segmenter:
         """Refuses at once what main memory cannot hold: blended logits, image, weights and the result."""
         voxels = float(np.prod(grid.shape, dtype=float))
         need = voxels * 4 * (rows + 3 + 2 * self.config.in_channels) + float(np.prod(grid.input_shape, dtype=float)) * 4
-        available = _available_memory()
+        available = available_memory()
         if available is not None and need > available:
             raise InputError(
                 f"Segmenting this volume takes about {need / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are "
@@ -337,30 +344,6 @@ def segment(
     return Segmenter(model, device, precision).segment(source, concepts, **options)
 
 
-def as_volume(source, frame: int | None, channels: int) -> Volume:
-    """A checked Volume from whatever ``segment`` takes.
-
-    Raises:
-        InputError: not a usable volume, or the wrong number of channels.
-    """
-    if isinstance(source, Volume):
-        volume = source
-    elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
-        volume = volume_from_array(source[0], source[1], frame=frame, channels=channels)
-    elif isinstance(source, (str, os.PathLike)) or (
-        isinstance(source, Sequence) and source and all(isinstance(s, (str, os.PathLike)) for s in source)
-    ):
-        paths = source if isinstance(source, (str, os.PathLike)) else list(source)
-        if isinstance(paths, list) and len(paths) != channels:
-            raise InputError(f"The model takes {channels} channel(s), and {len(paths)} file(s) were given.")
-        volume = read_volume(paths[0] if isinstance(paths, list) and len(paths) == 1 else paths, frame, channels)
-    else:
-        raise InputError("Give a file, a DICOM folder, a list of files (one per channel), or (array, affine).")
-    if len(volume.array) != channels:
-        raise InputError(f"The model takes {channels} channel(s), and {volume.source} has {len(volume.array)}.")
-    return volume
-
-
 def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
     """Sigmoid, or softmax over the channels, slab by slab in place: a second copy of a large CT would not fit."""
     import torch
@@ -378,16 +361,3 @@ def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float | None:
 
 def _named(table: ConceptSet, confidence: list[float | None]) -> dict[str, float]:
     return {name: round(c, 4) for name, c in zip(table.names, confidence, strict=True) if c is not None}
-
-
-def _available_memory() -> int | None:
-    """Bytes of main memory that are free, where the system tells."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
-

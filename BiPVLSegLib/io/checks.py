@@ -26,7 +26,7 @@ def check_volume(volume: Volume, allow_single_slice: bool = False) -> Volume:
     Raises GeometryError for an impossible matrix, InputError for a volume that is too small, has a single slice
     (unless allowed), or shows nothing: all voxels NaN, or all the same.
     """
-    _check_affine(volume.affine, volume.source)
+    check_affine(volume.affine, volume.source)
     _check_size(volume.array.shape[1:], volume.source, allow_single_slice)
     array = _finite(volume.array, volume.source)
     for channel, voxels in enumerate(array):
@@ -39,7 +39,8 @@ def check_volume(volume: Volume, allow_single_slice: bool = False) -> Volume:
     return volume if array is volume.array else replace(volume, array=array)
 
 
-def _check_affine(affine: np.ndarray, name: str) -> None:
+def check_affine(affine: np.ndarray, name: str) -> None:
+    """Raise GeometryError unless ``affine`` is 4x4, finite, and has three independent axes."""
     affine = np.asarray(affine)
     if affine.shape != (4, 4):
         raise GeometryError(f"The matrix of '{name}' has the shape {affine.shape}; give a 4x4 matrix voxel -> RAS mm.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InputError
 
 # Deflate cannot pack more than this many bytes into one.
-DEFLATE_LIMIT = 10**12
+DEFLATE_LIMIT = 1032
 
 
 def require_enough_bytes(path: Path, needed: int, present: int, compressed: bool) -> None:

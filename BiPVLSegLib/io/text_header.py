@@ -126,6 +126,12 @@ def read_meta_header(path: Path) -> TextHeader:
         packed = int(fields["CompressedDataSize"]) if compressed and "CompressedDataSize" in fields else None
     except (KeyError, ValueError) as error:
         raise _damaged(path) from error
+    if compressed and packed is None:
+        # SimpleITK then reports "Uncompress failed" on stderr and hands over memory that was never filled.
+        raise InputError(
+            f"'{path}' is compressed but has no CompressedDataSize in its header; save it again, "
+            "uncompressed or as NRRD."
+        )
     item = META_BYTES.get(fields.get("ElementType", ""))
     dimensions = len(sizes)
     directions = np.array(matrix).reshape(dimensions, dimensions)[:3, :3] if len(matrix) == dimensions**2 else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FrameRequiredError, GeometryError, InputError
-from .checks import check_volume
+from .checks import check_affine, check_volume
 from .dicom import is_dicom_file, open_dicom_folder
 from .itk_file import open_itk_file
 from .nifti import open_nifti
@@ -65,6 +65,16 @@ def read_volume(
         _require_same_grid(volumes[0], volume)
     array = np.concatenate([volume.array for volume in volumes])
     return Volume(array, volumes[0].affine, ", ".join(volume.source for volume in volumes))
+
+
+def read_labels(path: PathLike) -> Volume:
+    """Read a file of labels. Unlike an image it may be empty: all its voxels may be background.
+
+    Raises InputError, GeometryError as ``read_volume`` does.
+    """
+    labels = _read_one(Path(path), None, 1)
+    check_affine(labels.affine, labels.source)
+    return labels
 
 
 def volume_from_array(
@@ -165,11 +175,3 @@ def _require_same_grid(first: Volume, other: Volume) -> None:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def read_labels(path: PathLike) -> Volume:
-    """Read a file of labels. Unlike an image it may be empty: all its voxels may be background.
-
-    Raises InputError, GeometryError as ``read_volume`` does.
-    """
-    return _read_one(Path(path), None, 1)

@@ -48,6 +48,7 @@ class BiPVLSegConfig(PretrainedConfig):
         projection_size: width of the common space of the alignment losses (paper: 128).
         preprocessing: see ``DEFAULT_PREPROCESSING``.
         concepts: name of the concept set that belongs to the model.
+        keep_largest: classes that are one connected piece in every patient; smaller pieces are taken away after a run.
         regions: for nested classes, the label values of the training data that make up each class, by class name.
     """
 
@@ -85,6 +86,7 @@ class BiPVLSegConfig(PretrainedConfig):
         preprocessing: dict | None = None,
         concepts: str = "",
         regions: dict | None = None,
+        keep_largest: tuple[str, ...] = (),
         format_version: int = FORMAT_VERSION,
         **kwargs,
     ):
@@ -119,6 +121,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.projection_size = projection_size
         self.preprocessing = {**DEFAULT_PREPROCESSING, **(preprocessing or {})}
         self.concepts = concepts
+        self.keep_largest = list(keep_largest)
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
         self.format_version = format_version
         if not use_text and head != "fixed":

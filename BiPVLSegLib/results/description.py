@@ -29,7 +29,7 @@ def describe(result: SegmentationResult) -> dict[str, Any]:
 
 
 def restore(description: dict[str, Any]) -> tuple[ConceptSet, dict[str, Any], dict[str, float]]:
-    """Concepts, info and confidence of ``describe``. Raises InputError if it is of a newer version or something else."""
+    """Concepts, info and confidence of ``describe``. Raises InputError if it is too new or something else."""
     version = description.get("version") if isinstance(description, dict) else None
     if not isinstance(version, int):
         raise InputError("its description was not written by BiPVLSeg.")

@@ -99,4 +99,4 @@ def sidecar_path(path: Path) -> Path:
 
 def _extension(path: Path) -> str | None:
     name = path.name.lower()
-    return next((extension for extension in ACCEPTED_EXTENSIONS if name.endswith(extension) and name != extension), None)
+    return next((known for known in ACCEPTED_EXTENSIONS if name.endswith(known) and name != known), None)

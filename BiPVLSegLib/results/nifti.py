@@ -12,8 +12,8 @@ from ..errors import InputError
 from .description import describe, restore, to_json
 from .result import SegmentationResult
 
-# Labelmaps shrink as well at 3 as at 9 (1.0 % of their size against 0.8 %), in a fifth of the time.
-_COMPRESSION_LEVEL = 3
+# 15 organs, 512x512x300: level 3 to 0.74 % of the size in 0.6 s, 6 to 0.28 % in 1.3 s, 9 to 0.25 % in 4.4 s.
+COMPRESSION_LEVEL = 6
 # qform holds a rotation in float32; a matrix that is further from one would come back as another.
 _ORTHONORMAL_TOLERANCE = 1e-5
 _SCANNER = 1  # code of NIfTI for coordinates of the scanner
@@ -42,7 +42,7 @@ def write_labelmap(result: SegmentationResult, path: Path, compress: bool) -> No
         if not compress:
             image.to_stream(file)
             return
-        with gzip.GzipFile("", "wb", _COMPRESSION_LEVEL, file, mtime=0) as zipped:  # no time: same result, same bytes
+        with gzip.GzipFile("", "wb", COMPRESSION_LEVEL, file, mtime=0) as zipped:  # no time: same result, same bytes
             image.to_stream(zipped)
 
 

@@ -34,8 +34,8 @@ class SegmentationResult:
     """A segmentation on the input's own grid.
 
     Class c is ``concepts.concepts[c]``. Exclusive classes share one ``labelmap`` (I, J, K), where class c has the value
-    c + 1 and 0 is background. Classes that may overlap have one layer each: ``labelmap`` is (N, I, J, K), and layer c is
-    1 in class c, 0 elsewhere. The labelmap is kept as uint8, or as uint16 for more than 255 exclusive classes.
+    c + 1 and 0 is background. Classes that may overlap have one layer each: ``labelmap`` is (N, I, J, K), and layer c
+    is 1 in class c, 0 elsewhere. The labelmap is kept as uint8, or as uint16 for more than 255 exclusive classes.
 
     ``affine`` (4x4) takes voxel indices (i, j, k) to RAS mm. ``info`` tells how the result came about (model, device,
     seconds, windows, notes, ...) and must hold plain JSON data. ``probabilities``, where asked for, is (N, I, J, K);
@@ -136,14 +136,14 @@ class SegmentationResult:
         if labelmap.ndim not in (3, 4) or 0 in labelmap.shape:
             raise GeometryError(f"A labelmap is (I, J, K) or (N, I, J, K) and not empty; this one is {labelmap.shape}.")
         if labelmap.ndim == 4 and len(labelmap) != classes:
-            raise GeometryError(f"The labelmap has {len(labelmap)} layers for {classes} classes; it needs one for each.")
+            raise GeometryError(f"The labelmap has {len(labelmap)} layers for {classes} classes; each needs one.")
         if labelmap.dtype.kind not in "bui":
             raise InputError(f"The labels are {labelmap.dtype} numbers; a labelmap needs whole numbers.")
         largest = 1 if labelmap.ndim == 4 else classes
         if labelmap.min() < 0 or labelmap.max() > largest:
             raise InputError(
-                f"The labelmap has values from {labelmap.min()} to {labelmap.max()}; with {classes} classes they must be "
-                f"0 to {largest}."
+                f"The labelmap has values from {labelmap.min()} to {labelmap.max()}; with {classes} classes they must "
+                f"be 0 to {largest}."
             )
         return labelmap.astype(np.uint8 if largest <= 255 else np.uint16, copy=False)
 

@@ -20,10 +20,10 @@ import numpy as np
 from ..concepts import Concept, ConceptSet, Terminology, fold_name
 from ..errors import ConceptError, InputError
 from .description import describe, restore, to_json
+from .nifti import COMPRESSION_LEVEL
 from .result import SegmentationResult
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_COMPRESSION_LEVEL = 3  # see nifti.py
 _DESCRIPTION_KEY = "BiPVLSeg"  # Slicer ignores keys that it does not know
 _TERMINOLOGY_TAG = "TerminologyEntry:"
 _NEVER_QUOTED = " ^~"
@@ -57,7 +57,7 @@ def write(result: SegmentationResult, path: Path) -> None:
         "segments": segments,
     }
     with open(path, "wb") as file:
-        slicerio.write_segmentation(_Utf8Header(file), segmentation, compression_level=_COMPRESSION_LEVEL)
+        slicerio.write_segmentation(_Utf8Header(file), segmentation, compression_level=COMPRESSION_LEVEL)
 
 
 def read(path: Path) -> SegmentationResult:
@@ -144,8 +144,8 @@ def _header_texts(path: Path) -> dict[str, str]:
                 break
             key, separator, value = line.partition(b":=")
             if separator:
-                text = value.decode("utf-8", "replace")
-                texts[key.decode("utf-8", "replace")] = re.sub(r"\\([\\n])", lambda m: {"n": "\n"}.get(m[1], m[1]), text)
+                key, text = key.decode("utf-8", "replace"), value.decode("utf-8", "replace")
+                texts[key] = re.sub(r"\\([\\n])", lambda match: "\n" if match[1] == "n" else "\\", text)
     return texts
 
 

@@ -46,7 +46,7 @@ def grid_of(volumeNode) -> tuple[tuple[int, int, int], np.ndarray]:
     affine[:3, 3] += affine[:3, :3] @ image.GetExtent()[::2]  # the first voxel need not have the index 0
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
         raise GeometryError(
-            f"The volume '{volumeNode.GetName()}' has a spacing of zero or parallel axes; correct its image spacing and "
+            f"The volume '{volumeNode.GetName()}' has a spacing of zero or parallel axes; correct its spacing and "
             "directions in the Volumes module."
         )
     return image.GetDimensions(), affine

@@ -33,6 +33,7 @@ def replace_folder(folder: Path, write) -> None:
         os.replace(temporary, folder)
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
+        recover_folder(folder)
         raise OutputError(f"The checkpoint {folder} could not be written ({error}); the one before is kept.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -68,6 +69,8 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
         tensors = load_file(folder / STATE_WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
+    if not isinstance(values, dict) or not {"step", "best", "scaler", "fingerprint"} <= values.keys():
+        raise TrainingError(f"There is nothing to resume in {folder.parent}: {STATE_VALUES} is incomplete.")
     different = [key for key, value in run.fingerprint().items() if values["fingerprint"].get(key) != value]
     if different:
         raise TrainingError(

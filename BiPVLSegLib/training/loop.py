@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..concepts import load_concepts, write_csv
 from ..data.datalist import read_datalist
 from ..data.presets import get_preset
-from ..errors import TrainingError
+from ..errors import OutputError, TrainingError
 from ..inference.device import describe_device
 from ..model.loading import quiet
 from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
@@ -60,10 +60,13 @@ def train(
     preset = get_preset(preset)
     settings = RunSettings.from_preset(preset, overrides)
     run = TrainingRun([read_datalist(path) for path in data], load_concepts(concepts or preset.concepts), preset, settings)
-    t, model = run.training, run.model
+    t = run.training
     steps = t.steps if not t.epochs else max(1, round(t.epochs * len(run.patches.items) / t.batch_size))
-    output.mkdir(parents=True, exist_ok=True)
     first, best = load_training_state(last, run) if resume else (0, -1.0)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {output} cannot be made ({error.strerror}); choose another one.") from error
     end = min(steps, stop_after or steps)
     log, validator, scores = RunLog(output, first), Validator(run), {}
     run.patches.fill(lambda items: tqdm(items, desc="Preparing volumes", unit="volume"))
@@ -74,7 +77,7 @@ def train(
         waited = time.monotonic()
         batch = next(batches)
         waited = time.monotonic() - waited
-        model.train()
+        run.train_mode()
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, t.learning_rate, t.warmup, t.schedule)
         loss, parts = run.step_loss(step, batch)
@@ -97,8 +100,8 @@ def train(
             log.write(done, scores)
             if scores:
                 tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
-            if scores.get("dice/mean", 0.0) > best:
-                best = scores.get("dice/mean", 0.0)
+            if not scores or scores["dice/mean"] > best:  # without validation volumes the newest is taken for the best
+                best = scores.get("dice/mean", best)
                 replace_folder(best_folder, lambda folder, done=done: write_model(folder, run, done, scores))
             replace_folder(last, lambda folder, done=done: write_last(folder, run, done, scores, best))
 

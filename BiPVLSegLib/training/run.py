@@ -16,9 +16,10 @@ from ..data.datalist import Datalist
 from ..data.dataset import LabelMapping, PatchDataset, StepSampler, pair_labels
 from ..data.presets import Preset
 from ..data.rows import FOREIGN, Rows, RowSampling, draw_rows
+from ..errors import TrainingError
 from ..inference.device import autocast, resolve_device, resolve_precision
 from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum, deep_supervision_loss
-from ..model import BiPVLSegConfig, TextTokens, build_model
+from ..model import BiPVLSegConfig, TextTokens, build_model, load_model
 from ..paths import concepts_folder
 from .settings import RunSettings
 
@@ -34,13 +35,19 @@ class TrainingRun:
         self.dtype = resolve_precision(t.precision, self.device)
         torch.manual_seed(t.seed)
         model_settings = {"classes": concepts.names, "auxiliary_head": t.auxiliary_weight > 0, **settings.model}
-        config = BiPVLSegConfig(
-            **model_settings,
-            preprocessing=settings.preprocessing,
-            concepts=concepts.name,
-            regions=preset.regions,
-        )
-        self.model = build_model(config, t.text_encoder, freeze_text=t.freeze_text).to(self.device)
+        try:
+            config = BiPVLSegConfig(
+                **model_settings,
+                preprocessing=settings.preprocessing,
+                concepts=concepts.name,
+                regions=preset.regions,
+            )
+            check_patch_size(config)
+            self.model = build_model(config, t.text_encoder, freeze_text=t.freeze_text).to(self.device)
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"The settings give no network: {str(error).rstrip('.')}.") from error
+        if t.init_from:
+            self._start_from(t.init_from)
         self.mappings = [pair_labels(datalist, concepts, preset.regions) for datalist in datalists]
         self.patches = PatchDataset(
             [(d.split("training"), mapping) for d, mapping in zip(datalists, self.mappings, strict=True)],
@@ -61,25 +68,43 @@ class TrainingRun:
 
     # ---- setting up ------------------------------------------------------------------------------------------------
 
+    def _start_from(self, name_or_folder: str) -> None:
+        """Takes over every weight of another model that fits by name and shape, for fine-tuning."""
+        state, own = load_model(name_or_folder).state_dict(), self.model.state_dict()
+        fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+        if not any(key.startswith("encoder.") for key in fitting):
+            raise TrainingError(f"The model '{name_or_folder}' has another vision encoder; nothing of it can be taken over.")
+        self.model.load_state_dict(fitting, strict=False)
+
     def _row_sampling(self) -> RowSampling:
         if self.settings.training.rows == "all" or self.model.config.head == "fixed":
             return RowSampling.all_rows()
-        return RowSampling(**self.settings.training.rows)
+        try:
+            return RowSampling(**self.settings.training.rows)
+        except TypeError as error:
+            known = ", ".join(field.name for field in dataclasses.fields(RowSampling))
+            raise TrainingError(f"The setting rows is the word all, or gives some of: {known} ({error}).") from error
 
     def _prepare_texts(self) -> None:
-        """Brings the texts apart (see StagedTextEncoder.mean), and encodes them once where the BERT is frozen."""
+        """Checks the texts and brings them apart (see StagedTextEncoder.mean)."""
         text = self.model.text
         rows = [*self.concepts, *self.foreign]
-        own = sorted({t for concept in rows for t in concept.texts if t})
         text.eval()
         if text.pooled:
             everything = [c for path in sorted(concepts_folder().glob("*.csv")) for c in load_concepts(path.stem)]
             text.fit_statistics([t for concept in [*everything, *rows] for t in concept.texts if t])
         for row, concept in enumerate(rows, start=2):
             text.check(concept, row)
-        if self.training.freeze_text:
-            with torch.no_grad():
-                self.vectors = dict(zip(own, text.encode_texts(own), strict=True))
+        self._encode_texts()
+
+    def _encode_texts(self) -> None:
+        """Encodes all texts once where the BERT is frozen."""
+        if self.model.text is None or not self.training.freeze_text:
+            return
+        self.model.text.eval()
+        own = sorted({t for concept in [*self.concepts, *self.foreign] for t in concept.texts if t})
+        with torch.no_grad():
+            self.vectors = dict(zip(own, self.model.text.encode_texts(own), strict=True))
 
     def _build_losses(self) -> nn.ModuleDict:
         t, nested = self.training, self.model.config.nested
@@ -100,6 +125,12 @@ class TrainingRun:
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
 
+    def train_mode(self) -> None:
+        """Training mode for all but a frozen text encoder, whose dropout would only blur its texts."""
+        self.model.train()
+        if self.model.text is not None and self.training.freeze_text:
+            self.model.text.bert.eval()
+
     def parameters(self) -> list[nn.Parameter]:
         """All that is trained."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -115,12 +146,14 @@ class TrainingRun:
         missing, unexpected = self.model.load_state_dict(state, strict=False)
         if unexpected or any(not key.startswith("text.bert.") for key in missing):
             raise ValueError(f"the state does not fit the model: {missing[:1]} {unexpected[:1]}")
+        self._encode_texts()  # with the mean and spread of the state: the bundled texts may have changed since
 
     def fingerprint(self) -> dict:
         """What must be the same when a run is resumed."""
         ignored = ("device", "workers", "validate_every", "validation_cases", "cache")
         training = {k: v for k, v in dataclasses.asdict(self.training).items() if k not in ignored}
         sections = {name: getattr(self.settings, name) for name in ("model", "preprocessing", "augmentation")}
+        sections["model"] = {k: v for k, v in sections["model"].items() if k != "keep_largest"}  # not used in training
         data = {"data": [[case.name for case in d.split("training")] for d in self.datalists]}
         texts = {"concepts": [concept.texts for concept in self.concepts]}
         return _plain({**training, **sections, **data, **texts})
@@ -219,6 +252,16 @@ class TrainingRun:
         rows_of = torch.stack([visual[b, n] for b, n in present])
         ids = torch.tensor([rows.classes[n] for _, n in present], device=self.device)
         return self.losses["alignment"](rows_of, projected[index], mask, ids)
+
+
+def check_patch_size(config: BiPVLSegConfig) -> None:
+    """Raises ValueError where the patch does not divide into the network's grids, or is one cell at the deepest one."""
+    patch, divisor = config.preprocessing["patch_size"], config.divisor
+    if len(patch) != 3 or any(p % d for p, d in zip(patch, divisor, strict=True)) or list(patch) == list(divisor):
+        raise ValueError(
+            f"preprocessing.patch_size is {list(patch)}; along each axis it must be a multiple of {list(divisor)}, and "
+            "larger along at least one"
+        )
 
 
 def make_target(masks: list[Tensor | None], label: Tensor, nested: bool) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ class TrainingSettings:
         cache: "memory" or a folder for preprocessed volumes.
         text_encoder: bundled name, folder or Hugging Face name.
         freeze_text: the BERT is not trained.
+        init_from: name or folder of a model to start from (fine-tuning); weights that do not fit start afresh.
         auxiliary_weight: weight of the fixed guide heads in the segmentation loss; 0 builds none.
         class_embedding_loss, global_alignment, local_alignment: the paper's losses, for ablation.
         uncertainty_weights: learned weights of the losses (paper); otherwise their plain sum.
@@ -53,6 +55,7 @@ class TrainingSettings:
     cache: str = "memory"
     text_encoder: str = "minilm"
     freeze_text: bool = True
+    init_from: str = ""
     auxiliary_weight: float = 0.5
     class_embedding_loss: bool = True
     global_alignment: bool = True
@@ -89,8 +92,9 @@ class RunSettings:
             "preprocessing": {**DEFAULT_PREPROCESSING, **preset.preprocessing},
             "augmentation": {**AUGMENTATION, **preset.augmentation},
         }
+        elsewhere = {"self", "kwargs", "text", "shared_text", "preprocessing", "concepts", "regions", "format_version"}
         known = {
-            "model": set(BiPVLSegConfig().to_dict()),
+            "model": set(inspect.signature(BiPVLSegConfig.__init__).parameters) - elsewhere,
             "preprocessing": set(DEFAULT_PREPROCESSING),
             "augmentation": set(AUGMENTATION),
         }

@@ -47,12 +47,13 @@ class Validator:
                 model, image.float(), text, device=run.device, dtype=run.dtype,
                 overlap=run.training.validation_overlap,
             )  # fmt: skip
-            if model.config.head == "fixed":
-                asked = list(range(len(concepts)))
+            if model.config.head == "fixed":  # it answers for all classes: only those that are labelled may win
+                offset = 0 if model.config.nested else 1
+                logits = logits[[*range(offset), *(i + offset for i in asked)]]
             masks = mapping.masks(label)
             winner = None if model.config.nested else logits.argmax(0).cpu()
             for channel, index in enumerate(asked):
-                if not mapping.known[index] or not masks[index].any():
+                if not masks[index].any():
                     continue
                 predicted = (logits[channel] > 0).cpu() if winner is None else winner == channel + 1
                 overlap = (predicted & masks[index]).sum().item()

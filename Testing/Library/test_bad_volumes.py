@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from BiPVLSegLib.errors import FrameRequiredError, GeometryError, InputError
 from BiPVLSegLib.io import limits, read_volume, volume_from_array
+from BiPVLSegLib.io.volume import read_labels
 
 from test_io import as_itk, write_dicom
 
@@ -99,6 +100,26 @@ def test_a_flipped_byte_in_compressed_data_is_found(tmp_path, refused, ending):
     raw[len(raw) // 2] ^= 255
     path.write_bytes(raw)
     refused(path, "damaged")
+
+
+def test_compressed_metaimage_that_simpleitk_would_fill_with_rubbish(tmp_path, refused):
+    path = tmp_path / "scan.mha"
+    sitk.WriteImage(as_itk(NOISE, np.eye(4)), str(path), useCompression=True)
+    raw = path.read_bytes()
+    line = next(line for line in raw.split(b"\n") if line.startswith(b"CompressedDataSize"))
+    size = int(line.split(b"=")[1])
+    path.write_bytes(raw.replace(line, b"CompressedDataSize = %d" % (size - 100))[:-100])
+    refused(path, "damaged")
+    path.write_bytes(raw.replace(line + b"\n", b""))
+    refused(path, "CompressedDataSize", "save it again")
+
+
+def test_labels_may_be_empty_but_must_lie_somewhere(tmp_path):
+    empty = np.zeros((9, 9, 9), np.uint8)
+    assert read_labels(nifti(tmp_path / "empty.nii.gz", empty)).array.shape == (1, 9, 9, 9)
+    singular = nifti(tmp_path / "s.nii.gz", empty, srow_x=[1, 1, 0, 0], srow_y=[1, 1, 0, 0], sform_code=1)
+    with pytest.raises(GeometryError, match="singular"):
+        read_labels(singular)
 
 
 def test_a_huge_header_without_data_is_refused_at_once(tmp_path, refused, monkeypatch):

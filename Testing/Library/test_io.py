@@ -288,7 +288,10 @@ def test_a_written_file_appears_whole(tmp_path):
         assert path.parent == tmp_path and path.name.endswith(".seg.nrrd") and path != final
         path.write_text("new")
         assert final.read_text() == "old"
+        written = path.stat().st_ino
     assert final.read_text() == "new"
+    # The very same file under a new name, not a copy that could stop halfway.
+    assert final.stat().st_ino == written
     assert os.listdir(tmp_path) == [final.name]
 
 

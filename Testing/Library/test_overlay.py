@@ -22,6 +22,7 @@ def marked_volume():
     image = 40.0 * (sum((axis - c) ** 2 for axis, c in zip(grid, (20, 22, 18))) < 13**2)
     mask = sum((axis - c) ** 2 for axis, c in zip(grid, (20, 22, 18))) < 5**2
     image[30:32, 28:30, 20:23] = 255
+    image[:3, :3] = 255  # out of the picture, but bright enough to set the grey window
     return image, mask
 
 

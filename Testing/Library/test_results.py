@@ -323,8 +323,10 @@ def test_damaged_files_get_one_sentence(tmp_path, result, name, damage):
     path = tmp_path / name
     result.save(path)
     data = path.read_bytes()
-    damaged = {"empty": b"", "text": b"Dear colleague,\n", "truncated": data[: len(data) * 9 // 10], "absent": None}[damage]
-    path.unlink() if damaged is None else path.write_bytes(damaged)
+    if damage == "absent":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "text": b"Dear colleague,\n", "truncated": data[: len(data) * 9 // 10]}[damage])
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
         load_result(path)
 

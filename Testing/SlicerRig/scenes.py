@@ -22,7 +22,9 @@ ORGANS = ConceptSet(
 )
 KIDNEY_ID = "left_kidney"
 TUMOUR = ConceptSet(
-    "tumour", tuple(Concept(n, f"{n} in an MR image") for n in ("Whole tumour", "Tumour core", "Enhancing")), nested=True
+    "tumour",
+    tuple(Concept(n, f"{n} in an MR image") for n in ("Whole tumour", "Tumour core", "Enhancing")),
+    nested=True,
 )
 
 

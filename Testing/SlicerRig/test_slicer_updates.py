@@ -124,7 +124,7 @@ def test_no_surfaces_are_made_unasked(volume, node):
 
 
 def test_later_edits_reach_the_surfaces(volume, node):
-    """Slicer drops a surface when the voxels that it was made from are edited. It must watch the new voxels for that."""
+    """Slicer drops a surface when the voxels that it was made from are edited. So it must watch the new voxels."""
     result_to_segmentation(make_result(AFFINE, shift=2), volume, node)
     assert node.CreateClosedSurfaceRepresentation()
     labelmap_of(node, KIDNEY_ID).Modified()

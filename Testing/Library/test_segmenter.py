@@ -1,0 +1,301 @@
+"""What a user relies on when a volume is segmented: the right organ, on the input's own grid, and a run that can be stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from BiPVLSegLib.concepts import load_concepts
+from BiPVLSegLib.data.phantom import cine_phantom
+from BiPVLSegLib.errors import Cancelled, ConceptError, FrameRequiredError, InputError, ModelError
+from BiPVLSegLib.inference import segmenter as segmenter_module
+from BiPVLSegLib.inference.cancel import CancelToken
+from BiPVLSegLib.inference.segmenter import Segmenter
+from BiPVLSegLib.inference.sliding_window import count_windows, sliding_window_logits
+from BiPVLSegLib.model import BiPVLSegConfig, build_model
+
+STACK = {
+    "kernels": [[3, 3, 1]] * 2 + [[3, 3, 3]] * 3,
+    "strides": [[1, 1, 1], [2, 2, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2]],
+}
+PREPROCESSING = {"spacing": [1.5, 1.5, 8.0], "patch_size": [64, 64, 4], "intensity": {"mode": "zscore"}, "modality": "MR"}
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.logical_and(a, b).sum() / max(1, a.sum() + b.sum())
+
+
+@pytest.fixture(scope="module")
+def cardiac() -> Segmenter:
+    """The bundled model."""
+    return Segmenter("cardiac-mr", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def heart():
+    return cine_phantom(seed=3, shape=(144, 144, 8))
+
+
+@pytest.fixture(scope="module")
+def reference(cardiac, heart):
+    return cardiac.segment((heart.image, heart.affine))
+
+
+def tiny(tmp_path, **changes) -> Segmenter:
+    """An untrained small model from its folder, for what does not depend on the weights."""
+    torch.manual_seed(0)
+    settings = {"widths": [4, 4, 8, 8, 8], "fusion_mlp": 16, "preprocessing": PREPROCESSING, "concepts": "cine-mr"}
+    model = build_model(BiPVLSegConfig(**{**settings, **STACK, **changes}))
+    model.save_pretrained(tmp_path / "tiny")
+    return Segmenter(tmp_path / "tiny", device="cpu", precision="fp32")
+
+
+def test_finds_the_structures_of_a_heart(reference, heart):
+    for value, name in enumerate(reference.concepts.names, start=1):
+        assert dice(reference.mask(name), heart.labels == value) > 0.7, name
+    assert reference.labelmap.shape == heart.image.shape
+    assert np.array_equal(reference.affine, heart.affine)
+
+
+def test_real_patient(cardiac, shared_data):
+    import nibabel
+
+    path = sorted((shared_data / "acdc" / "images").glob("*.nii.gz"))[0]
+    truth = np.asarray(nibabel.load(shared_data / "acdc" / "labels" / path.name).dataobj)
+    result = cardiac.segment(path)
+    assert result.labelmap.shape == truth.shape
+    assert dice(result.mask("left ventricle"), truth == 3) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("axes", "flips"), [((1, 0, 2), (0, 1, 0)), ((2, 0, 1), (1, 1, 0)), ((0, 2, 1), (0, 0, 1)), ((2, 1, 0), (1, 0, 1))]
+)
+def test_any_storage_order_gives_the_same_segmentation(cardiac, heart, reference, axes, flips):
+    """The same heart stored along other axes, header included, is segmented to the voxel as before."""
+    image, labels = heart.image.transpose(axes), reference.labelmap.transpose(axes)
+    affine = heart.affine[:, [*axes, 3]].copy()
+    for axis, flip in enumerate(flips):
+        if flip:
+            affine[:3, 3] += affine[:3, axis] * (image.shape[axis] - 1)
+            affine[:3, axis] *= -1
+            image, labels = np.flip(image, axis), np.flip(labels, axis)
+    result = cardiac.segment((image, affine))
+    assert np.array_equal(result.labelmap, labels)
+    assert np.array_equal(result.affine, affine)
+
+
+def test_oblique_volume_at_another_place_gives_the_same_labels(cardiac, heart, reference):
+    angle = np.deg2rad(25)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turn[:3, 3] = (31.5, -80.25, 12)
+    result = cardiac.segment((heart.image, turn @ heart.affine))
+    assert (result.labelmap != reference.labelmap).mean() < 1e-4
+    assert np.allclose(result.affine, turn @ heart.affine)
+
+
+def test_finer_grid_is_resampled_back_to_itself(cardiac, heart):
+    fine = np.repeat(np.repeat(heart.image, 2, 0), 2, 1)
+    affine = heart.affine @ np.diag([0.5, 0.5, 1, 1])
+    affine[:3, 3] += heart.affine[:3, :2].sum(1) * -0.25  # the outer edges of the volume stay where they are
+    result = cardiac.segment((fine, affine))
+    truth = np.repeat(np.repeat(heart.labels, 2, 0), 2, 1)
+    assert result.labelmap.shape == fine.shape
+    assert dice(result.mask("left ventricle"), truth == 3) > 0.7
+
+
+def test_slice_stack_keeps_its_slices_when_they_are_sagittal(cardiac, heart, reference):
+    """A short-axis stack whose slice axis points to the patient's left: slices must still be slices for the network."""
+    affine = heart.affine[[2, 0, 1, 3]]
+    result = cardiac.segment((heart.image, affine))
+    assert dice(result.mask("left ventricle"), reference.mask("left ventricle")) > 0.8
+
+
+def test_rows_can_be_chosen_and_come_in_table_order(cardiac, heart):
+    result = cardiac.segment((heart.image, heart.affine), "cine-mr", only=["Left VENTRICLE", "right ventricle"])
+    assert result.concepts.names == ("right ventricle", "left ventricle")
+    assert result.labelmap.max() == 2
+    assert dice(result.mask("left ventricle"), heart.labels == 3) > 0.6
+
+
+def test_unknown_row_lists_what_there_is(cardiac, heart):
+    with pytest.raises(ConceptError, match="left ventricular myocardium"):
+        cardiac.segment((heart.image, heart.affine), only=["spleen"])
+
+
+def test_edited_order_permutes_labels(cardiac, heart, reference):
+    import dataclasses
+
+    table = load_concepts("cine-mr")
+    turned = dataclasses.replace(table, concepts=table.concepts[::-1])
+    result = cardiac.segment((heart.image, heart.affine), turned)
+    for name in table.names:
+        assert dice(result.mask(name), reference.mask(name)) > 0.999
+
+
+def test_disabled_rows_are_left_out_and_all_disabled_is_a_sentence(cardiac, heart):
+    table = load_concepts("cine-mr").replace("right ventricle", enabled=False)
+    assert cardiac.segment((heart.image, heart.affine), table).concepts.names == table.names[1:]
+    for name in table.names:
+        table = table.replace(name, enabled=False)
+    with pytest.raises(ConceptError, match="enabled"):
+        cardiac.segment((heart.image, heart.affine), table)
+
+
+def test_cancel_stops_within_one_window(cardiac, heart):
+    token, windows = CancelToken(), []
+
+    def progress(p):
+        if p.stage == "segmenting":
+            windows.append(p.done)
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        cardiac.segment((heart.image, heart.affine), progress=progress, cancel=token, batch_size=1)
+    assert windows == [1]
+
+
+def test_progress_counts_every_window(tmp_path, heart):
+    seen = []
+    result = tiny(tmp_path).segment((heart.image, heart.affine), progress=seen.append)
+    counts = [p.done for p in seen if p.stage == "segmenting"]
+    assert counts == list(range(1, result.info["windows"] + 1))
+    assert [p.stage for p in seen][:2] == ["reading", "preparing"] and seen[-1].stage == "finishing"
+    last = [p for p in seen if p.stage == "segmenting"][-1]
+    assert last.total == last.done and last.seconds_left == 0
+
+
+def test_short_gpu_memory_goes_on_in_smaller_steps_and_says_so(tmp_path, heart, monkeypatch):
+    """Batches shrink, then the blending moves to main memory, then the whole run; the result is the same."""
+    segmenter = tiny(tmp_path)
+    expected = segmenter.segment((heart.image, heart.affine)).labelmap
+    attempts = []
+
+    def gpu_attempts(self, batch_size):
+        cpu = torch.device("cpu")
+        for batch, note in ((4, ""), (2, "2 window(s)"), (1, "1 window(s)")):
+            yield cpu, batch, cpu, note
+
+    def short_of_memory(*args, **kwargs):
+        attempts.append(kwargs["batch_size"])
+        if kwargs["batch_size"] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sliding_window_logits(*args, **kwargs)
+
+    monkeypatch.setattr(Segmenter, "_attempts", gpu_attempts)
+    monkeypatch.setattr(segmenter_module, "sliding_window_logits", short_of_memory)
+    result = segmenter.segment((heart.image, heart.affine))
+    assert attempts == [4, 2, 1]
+    assert result.info["notes"] == ["2 window(s)", "1 window(s)"]
+    assert np.array_equal(result.labelmap, expected)
+
+
+def test_ladder_of_attempts_ends_on_the_cpu(tmp_path):
+    segmenter = tiny(tmp_path)
+    segmenter.device = torch.device("cuda:0")
+    steps = [(device.type, batch, accumulate.type) for device, batch, accumulate, _ in segmenter._attempts(None)]
+    assert steps == [
+        ("cuda", 4, "cuda"), ("cuda", 2, "cuda"), ("cuda", 1, "cuda"), ("cuda", 1, "cpu"), ("cpu", 1, "cpu")
+    ]  # fmt: skip
+
+
+def test_no_attempt_succeeds_is_a_sentence(tmp_path, heart, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(segmenter_module, "sliding_window_logits", full)
+    with pytest.raises(InputError, match="not enough memory"):
+        tiny(tmp_path).segment((heart.image, heart.affine))
+
+
+def test_volume_larger_than_memory_is_refused_before_the_run(tmp_path, heart, monkeypatch):
+    monkeypatch.setattr(segmenter_module, "available_memory", lambda: 2**20)
+    with pytest.raises(InputError, match="GiB"):
+        tiny(tmp_path).segment((heart.image, heart.affine))
+
+
+def test_four_dimensional_input_asks_for_a_frame(tmp_path):
+    beating = cine_phantom(seed=0, shape=(96, 96, 6), frames=3)
+    segmenter = tiny(tmp_path)
+    with pytest.raises(FrameRequiredError, match="3 frames"):
+        segmenter.segment((beating.image, beating.affine))
+    one = segmenter.segment((beating.image, beating.affine), frame=2)
+    same = segmenter.segment((beating.image[..., 2], beating.affine))
+    assert np.array_equal(one.labelmap, same.labelmap)
+
+
+def test_wrong_number_of_channels_is_a_sentence(tmp_path, heart):
+    segmenter = tiny(tmp_path, in_channels=2)
+    with pytest.raises(InputError, match="2"):
+        segmenter.segment((heart.image, heart.affine))
+    assert segmenter.segment((np.stack([heart.image, heart.image]), heart.affine)).labelmap.shape == heart.image.shape
+
+
+def test_nested_classes_come_in_layers(tmp_path, heart):
+    result = tiny(tmp_path, nested=True).segment((heart.image, heart.affine), probabilities=True)
+    assert result.labelmap.shape == (3, *heart.image.shape)
+    assert np.array_equal(result.labelmap == 1, result.probabilities > 0.5)
+
+
+def test_probabilities_lie_on_the_input_grid_and_agree_with_the_labels(tmp_path, heart):
+    result = tiny(tmp_path).segment((heart.image, heart.affine), probabilities=True)
+    background = 1 - result.probabilities.sum(0)
+    winner = np.concatenate([background[None], result.probabilities]).argmax(0)
+    assert (winner == result.labelmap).mean() > 0.999
+
+
+def test_fixed_head_answers_for_the_rows_that_were_asked(tmp_path, heart):
+    names = load_concepts("cine-mr").names
+    segmenter = tiny(tmp_path, head="fixed", classes=names)
+    everything = segmenter.segment((heart.image, heart.affine))
+    part = segmenter.segment((heart.image, heart.affine), only=[names[2]])
+    assert part.concepts.names == (names[2],)
+    assert np.array_equal(part.labelmap == 1, everything.labelmap == 3)
+    with pytest.raises(ConceptError, match="fixed head"):
+        segmenter.segment((heart.image, heart.affine), "left-atrium-mr")
+
+
+def test_windows_without_content_are_background_and_not_run(tmp_path, heart, monkeypatch):
+    segmenter = tiny(tmp_path)
+    ran = []
+    forward = segmenter.model.forward
+    monkeypatch.setattr(segmenter.model, "forward", lambda x, *a, **k: ran.append(len(x)) or forward(x, *a, **k))
+    image = torch.zeros(1, 256, 64, 4)
+    image[:, :64] = torch.randn(1, 64, 64, 4)
+    text = segmenter.model.encode(load_concepts("cine-mr").concepts)
+    logits = sliding_window_logits(segmenter.model, image, text, device=torch.device("cpu"), overlap=0, batch_size=4)
+    assert sum(ran) == 1
+    assert (logits[:, 64:].argmax(0) == 0).all()
+    assert count_windows((256, 64, 4), (64, 64, 4), 0) == 4
+
+
+def test_flips_are_averaged_where_the_model_allows_them(tmp_path, heart):
+    flipping = tiny(tmp_path, preprocessing={**PREPROCESSING, "flip_axes": [0]})
+    plain = flipping.segment((heart.image, heart.affine), probabilities=True).probabilities
+    both = flipping.segment((heart.image, heart.affine), flips=True, probabilities=True).probabilities
+    mirrored = flipping.segment((heart.image[::-1], heart.affine), flips=True, probabilities=True).probabilities
+    assert not np.allclose(plain, both, atol=1e-4)
+    assert np.allclose(both, mirrored[:, ::-1], atol=1e-3)
+    never = tiny(tmp_path).segment((heart.image, heart.affine), flips=True)
+    assert any("mirrored" in note for note in never.info["notes"])
+
+
+def test_modality_and_unknown_organs_are_noted(cardiac):
+    ct = np.full((64, 64, 8), -1000, np.int16)
+    ct[16:48, 16:48] = 40
+    ct[20:30, 20:30] = 200
+    result = cardiac.segment((ct, np.diag([1.5, 1.5, 8, 1])), "left-atrium-mr")
+    assert any("looks like CT" in note for note in result.info["notes"])
+    assert any("not trained on: left atrium" in note for note in result.info["notes"])
+
+
+def test_unknown_model_lists_the_known_ones():
+    with pytest.raises(ModelError, match="cardiac-mr"):
+        Segmenter("cardiac-xr")
+
+
+def test_foreign_row_finds_next_to_nothing(cardiac, heart, reference):
+    kidney = load_concepts("abdomen-mr").select(["left kidney"])
+    result = cardiac.segment((heart.image, heart.affine), kidney)
+    assert (result.labelmap > 0).sum() < 0.02 * (reference.labelmap > 0).sum()

@@ -1,0 +1,558 @@
+"""Training as users meet it: settings, exact resume, safe checkpoints, each data set asked for its own, right Dice."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_data import write_hearts
+from tiny_models import BERT
+from transformers import BertConfig, BertModel
+
+from BiPVLSegLib.concepts import load_concepts
+from BiPVLSegLib.data.datalist import read_datalist
+from BiPVLSegLib.data.presets import get_preset
+from BiPVLSegLib.data.rows import FOREIGN
+from BiPVLSegLib.errors import BiPVLError, OutputError, TrainingError
+from BiPVLSegLib.inference.sliding_window import sliding_window_logits
+from BiPVLSegLib.model import load_model
+from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
+from BiPVLSegLib.training import checkpoint, loop, validation
+from BiPVLSegLib.training.checkpoint import load_training_state, recover_folder, replace_folder
+from BiPVLSegLib.training.loop import train
+from BiPVLSegLib.training.run import TrainingRun
+from BiPVLSegLib.training.schedule import learning_rate
+from BiPVLSegLib.training.settings import RunSettings
+from BiPVLSegLib.training.validation import Validator
+
+HEART = load_concepts("cine-mr")
+ACDC = get_preset("acdc")
+TIMES = ("patches_per_second", "data_wait_s")
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory) -> Path:
+    """A folder with a BERT of random weights and the bundled tokenizer."""
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(0)
+    BertModel(BertConfig(**BERT), add_pooling_layer=False).save_pretrained(folder)
+    load_tokenizer(text_encoder_folder("minilm")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_hearts(tmp_path_factory.mktemp("hearts"))
+
+
+def small(bert: Path) -> list[str]:
+    """Overrides for a run of a few seconds."""
+    return [
+        f"steps={STEPS}",
+        "warmup=2",
+        "batch_size=2",
+        "precision=fp32",
+        "workers=0",
+        "validate_every=0",
+        f"text_encoder={bert}",
+        "model.widths=[4,4,8,8,8]",
+        "model.text_stage_ends=[3,3,3,3,3]",
+        "model.fusion_heads=2",
+        "model.fusion_mlp=16",
+        "model.projection_size=8",
+        "preprocessing.patch_size=[32,32,8]",
+    ]
+
+
+@pytest.fixture
+def settings(bert: Path) -> list[str]:
+    return small(bert)
+
+
+@pytest.fixture(autouse=True)
+def log_every_step(monkeypatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+
+
+def a_run(data: Path | list[Path], settings: list[str], preset=ACDC) -> TrainingRun:
+    paths = data if isinstance(data, list) else [data]
+    return TrainingRun([read_datalist(p) for p in paths], HEART, preset, RunSettings.from_preset(preset, settings))
+
+
+def batch_of(run: TrainingRun, step: int = 0) -> dict[str, torch.Tensor]:
+    return next(run.batches(step, step + 1))
+
+
+def log_of(folder: Path) -> dict[tuple[str, str], str]:
+    with open(folder / "log.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    values = {(row["step"], row["name"]): row["value"] for row in rows if row["name"] not in TIMES}
+    assert len(values) == sum(row["name"] not in TIMES for row in rows), "a step is logged twice"
+    return values
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(folder).state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+# ---------------------------------------------------------------- a whole run, and its continuation
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, bert: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "LOG_EVERY", 1)
+        train([data], None, "acdc", folder, small(bert))
+    return folder
+
+
+def test_a_run_leaves_a_model_that_loads_with_its_texts_and_its_record(uninterrupted: Path) -> None:
+    for name in ("best", "last"):
+        model = load_model(uninterrupted / name)
+        assert tuple(model.config.classes) == HEART.names
+        assert load_concepts(uninterrupted / name / "concepts.csv").concepts == HEART.concepts
+        record = json.loads((uninterrupted / name / "training.json").read_text())
+        assert record["step"] == STEPS and record["training_volumes"] == 3
+        assert set(record["validation"]) == {"dice/mean", *(f"dice/{name}" for name in HEART.names)}
+    assert list((uninterrupted / "tensorboard").iterdir())
+    assert sorted(p.name for p in uninterrupted.iterdir()) == ["best", "last", "log.csv", "tensorboard"]
+
+
+def test_the_log_has_every_loss_and_every_learned_weight_of_every_step(uninterrupted: Path) -> None:
+    log = log_of(uninterrupted)
+    for step in range(1, STEPS + 1):
+        for name in ("segmentation", "class_embedding", "s_segmentation", "s_class_embedding", "total", "gradient_norm"):
+            assert math.isfinite(float(log[(str(step), name)]))
+    assert any(name == "alignment" for _, name in log)
+    assert float(log[(str(STEPS), "s_segmentation")]) != 0
+
+
+@pytest.mark.parametrize("kill", ["between steps", "between the renames", "while writing"])
+def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path, kill: str
+) -> None:
+    folder = tmp_path / "run"
+    train([data], None, "acdc", folder, settings, stop_after=3)
+    if kill == "between the renames":
+        os.replace(folder / "last", folder / ".last.old")
+    if kill == "while writing":
+        (folder / ".last.new").mkdir()
+        (folder / ".last.new" / "model.safetensors").write_bytes(b"half")
+        with open(folder / "log.csv", "a") as file:
+            file.write("4,segmentation,99.0\n")
+    train([data], None, "acdc", folder, settings, resume=True)
+    expected, found = log_of(uninterrupted), log_of(folder)
+    extra = {key for key in found if key not in expected}
+    assert extra <= {("3", name) for _, name in found}  # the validation where the first part ended
+    assert {key: found[key] for key in expected} == expected
+    assert same(weights_of(folder / "last"), weights_of(uninterrupted / "last"))
+    assert not list(folder.glob(".*"))
+
+
+def test_resuming_with_a_loader_process_changes_nothing(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path
+) -> None:
+    train([data], None, "acdc", tmp_path / "run", [*settings, "workers=1"])
+    assert log_of(tmp_path / "run") == log_of(uninterrupted)
+
+
+def test_without_validation_volumes_the_newest_model_is_the_best(
+    bert: Path, settings: list[str], tmp_path: Path
+) -> None:
+    data = write_hearts(tmp_path / "data", training=1, validation=0)
+    scores = train([data], None, "acdc", tmp_path / "run", [*settings, "steps=2", "validate_every=1", "batch_size=1"])
+    assert scores == {}
+    assert json.loads((tmp_path / "run" / "best" / "training.json").read_text())["step"] == 2
+
+
+def test_another_seed_gives_another_run(uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path) -> None:
+    train([data], None, "acdc", tmp_path / "run", [*settings, "seed=1"], stop_after=1)
+    assert log_of(tmp_path / "run")[("1", "segmentation")] != log_of(uninterrupted)[("1", "segmentation")]
+
+
+def test_the_state_of_the_optimiser_and_the_loss_weights_comes_back(
+    uninterrupted: Path, data: Path, settings: list[str]
+) -> None:
+    run = a_run(data, settings)
+    step, best = load_training_state(uninterrupted / "last", run)
+    assert step == STEPS and best > -1
+    values = [p.item() for p in run.losses["total"].log_variances.values()]
+    assert any(value != 0 for value in values)
+    state = run.optimizer.state_dict()["state"]
+    assert {int(s["step"]) for s in state.values()} <= set(range(1, STEPS + 1))
+    assert all(s["exp_avg_sq"].abs().sum() > 0 for s in state.values())
+
+
+def test_texts_are_encoded_with_the_statistics_of_the_resumed_run(
+    uninterrupted: Path, data: Path, settings: list[str]
+) -> None:
+    before = a_run(data, settings).vectors
+    run = a_run(data, settings)
+    run.model.text.mean.add_(1.0)  # as if the bundled tables, from which they are computed, had changed since
+    run._encode_texts()
+    text = HEART.concepts[0].title
+    assert not torch.equal(run.vectors[text], before[text])
+    load_training_state(uninterrupted / "last", run)
+    assert torch.equal(run.vectors[text], before[text])
+
+
+@pytest.mark.parametrize("change", ["learning_rate=1e-5", "model.fusion_depth=2", "preprocessing.spacing=[2,2,10]"])
+def test_a_run_is_not_resumed_with_other_settings(
+    uninterrupted: Path, data: Path, settings: list[str], change: str
+) -> None:
+    with pytest.raises(TrainingError, match="other settings") as caught:
+        load_training_state(uninterrupted / "last", a_run(data, [*settings, change]))
+    assert change.split("=")[0].split(".")[0] in str(caught.value)
+
+
+def test_a_run_is_resumed_when_only_what_training_does_not_use_has_changed(
+    uninterrupted: Path, data: Path, settings: list[str]
+) -> None:
+    changed = [*settings, "model.keep_largest=[]", "workers=2", "validation_cases=1", "validate_every=7"]
+    assert load_training_state(uninterrupted / "last", a_run(data, changed))[0] == STEPS
+
+
+def test_a_finished_run_is_not_overwritten_and_nothing_is_not_resumed(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="--resume"):
+        train([data], None, "acdc", uninterrupted, settings)
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        train([data], None, "acdc", tmp_path / "empty", settings, resume=True)
+    assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", "[]"])
+def test_a_damaged_state_is_refused(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path, damage: str
+) -> None:
+    shutil.copytree(uninterrupted / "last", tmp_path / "last")
+    (tmp_path / "last" / checkpoint.STATE_VALUES).write_text(damage)
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        load_training_state(tmp_path / "last", a_run(data, settings))
+
+
+def test_a_folder_that_cannot_be_made_is_refused(data: Path, settings: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose another"):
+        train([data], None, "acdc", tmp_path / "file" / "run", settings)
+
+
+# ---------------------------------------------------------------- checkpoints are whole or not there
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_later(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    folder = tmp_path / "run"
+    settings = [*settings, "validation_overlap=0.25"]
+    train([data], None, "acdc", folder, settings, stop_after=2)
+    before = {p.name: p.read_bytes() for p in (folder / "last").iterdir() if p.is_file()}
+
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(OutputError, match="No space left.*the one before is kept"):
+            train([data], None, "acdc", folder, settings, resume=True)
+    assert {p.name: p.read_bytes() for p in (folder / "last").iterdir() if p.is_file()} == before
+    assert not list(folder.glob(".last*"))
+    train([data], None, "acdc", folder, settings, resume=True)
+    assert same(weights_of(folder / "last"), weights_of(uninterrupted / "last"))
+
+
+def write_text(text: str):
+    return lambda folder: (folder / "value").write_text(text)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
+def test_a_replacement_that_fails_at_either_rename_loses_nothing(tmp_path: Path, monkeypatch, which: int, error) -> None:
+    folder = tmp_path / "last"
+    replace_folder(folder, write_text("old"))
+    real, calls = os.replace, []
+
+    def failing(source, target):
+        calls.append(source)
+        if len(calls) == which + 1:
+            raise error
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "replace", failing)
+        with pytest.raises((OutputError, KeyboardInterrupt)):
+            replace_folder(folder, write_text("new"))
+    if not isinstance(error, OSError):
+        recover_folder(folder)  # as the next run does
+    assert (folder / "value").read_text() == "old"
+    replace_folder(folder, write_text("newer"))
+    assert (folder / "value").read_text() == "newer"
+    assert [p.name for p in tmp_path.iterdir()] == ["last"]
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_overrides_reach_their_section() -> None:
+    settings = RunSettings.from_preset(
+        ACDC, ["steps=7", "learning_rate=1", "rows=all", "model.head=fixed", "augmentation.gamma=None", "freeze_text=False"]
+    )
+    assert settings.training.steps == 7 and settings.training.batch_size == 2
+    assert settings.training.learning_rate == 1.0 and isinstance(settings.training.learning_rate, float)
+    assert settings.training.rows == "all" and settings.training.freeze_text is False
+    assert settings.model["head"] == "fixed" and settings.augmentation["gamma"] is None
+    assert settings.preprocessing["spacing"] == [1.5, 1.5, 10.0]
+    assert "head" not in ACDC.model and RunSettings.from_preset(ACDC).augmentation["gamma"] == [0.7, 1.5]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "step=3",
+        "steps",
+        "steps=many",
+        "steps=0",
+        "steps=1.5",
+        "batch_size=0",
+        "schedule=linear",
+        "uncertainty_weights=1",
+        "model.width=[4]",
+        "model.preprocessing={}",
+        "model.text={}",
+        "model.architectures=x",
+        "modell.widths=[4]",
+        "augmentation.mirror=True",
+        ".steps=3",
+        "=3",
+    ],
+)
+def test_a_bad_override_is_refused_with_a_sentence(override: str) -> None:
+    with pytest.raises(TrainingError) as caught:
+        RunSettings.from_preset(ACDC, [override])
+    assert str(caught.value).endswith(".")
+    assert override.split("=")[0].split(".")[-1] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.encoder=vgg",
+        "model.widths=[4,4]",
+        "model.widths=4",
+        "model.use_text=False",
+        "preprocessing.patch_size=[30,32,8]",
+        "preprocessing.patch_size=[16,16,4]",
+        "preprocessing.patch_size=32",
+        "rows={'subsets': 0.5}",
+        "precision=double",
+        "device=abacus",
+    ],
+)
+def test_settings_that_give_no_network_are_refused_before_data_is_read(
+    data: Path, settings: list[str], override: str
+) -> None:
+    with pytest.raises(BiPVLError) as caught:
+        a_run(data, [*settings, override])
+    assert str(caught.value).endswith(".")
+
+
+def test_learning_rate_rises_and_falls_as_asked() -> None:
+    def rate(step: int, schedule: str = "cosine") -> float:
+        return learning_rate(step, 110, 2.0, 10, schedule)
+
+    assert [rate(0), rate(4), rate(9), rate(10)] == [0.2, 1.0, 2.0, 2.0]
+    assert rate(60) == pytest.approx(1.0) and rate(110) == pytest.approx(0.0)
+    assert rate(35) == pytest.approx(2 * 0.5 * (1 + math.cos(math.pi / 4)))
+    assert rate(60, "polynomial") == pytest.approx(2 * 0.5**0.9) and rate(110, "polynomial") == 0
+    assert learning_rate(0, 10, 1.0, 0, "cosine") == 1.0
+    for schedule in ("cosine", "polynomial"):
+        after = [rate(step, schedule) for step in range(10, 111)]
+        assert after == sorted(after, reverse=True) and min(after) >= 0
+
+
+# ---------------------------------------------------------------- one step
+
+
+def test_a_training_step_reaches_every_parameter_that_is_trained(data: Path, settings: list[str]) -> None:
+    run = a_run(data, [*settings, "rows=all"])
+    run.train_mode()
+    for step in range(2):  # a patch may lack a class, and with it its alignment
+        run.step_loss(step, batch_of(run, step))[0].backward()
+    names = {id(p): name for name, p in [*run.model.named_parameters(), *run.losses.named_parameters()]}
+    trained = {names[id(p)] for p in run.parameters()}
+    untouched = {n for p in run.parameters() if p.grad is None or not p.grad.abs().max() > 0 for n in [names[id(p)]]}
+    assert untouched == set()
+    assert trained == {n for n, p in run.model.named_parameters() if not n.startswith("text.bert.")} | set(
+        n for n, _ in run.losses.named_parameters()
+    )
+
+
+def test_no_weight_decay_on_vectors_and_scalars(data: Path, settings: list[str]) -> None:
+    run = a_run(data, [*settings, "weight_decay=0.5"])
+    for group in run.optimizer.param_groups:
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+
+
+def test_a_step_depends_on_seed_and_step_only(data: Path, settings: list[str]) -> None:
+    run = a_run(data, settings)
+    batch = batch_of(run)
+    first = run.step_loss(3, batch)[0]
+    torch.manual_seed(99)
+    assert torch.equal(run.step_loss(3, batch)[0], first)
+    assert not torch.equal(run.step_loss(4, batch)[0], first)
+
+
+def test_a_trained_text_encoder_is_trained_and_stored(data: Path, settings: list[str], tmp_path: Path) -> None:
+    settings = [*settings, "freeze_text=False"]
+    fresh = {k: v.clone() for k, v in a_run(data, settings).model.state_dict().items() if k.startswith("text.bert.")}
+    train([data], None, "acdc", tmp_path / "run", settings, stop_after=2)
+    trained = weights_of(tmp_path / "run" / "last")
+    assert any(not torch.equal(trained[key], value) for key, value in fresh.items())
+    train([data], None, "acdc", tmp_path / "run", settings, stop_after=3, resume=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["class_embedding_loss=False"],
+        ["global_alignment=False"],
+        ["local_alignment=False", "uncertainty_weights=False"],
+        ["global_alignment=False", "local_alignment=False"],
+        ["auxiliary_weight=0"],
+        ["model.use_text=False", "model.head=fixed"],
+        ["model.fusion_direction=none"],
+        ["model.text_tokens=words", "model.text_stage_ends=[1,1,2,3,3]", "model.head=fixed", "rows=all"],
+        ["precision=bf16"],
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_every_ablation_trains(data: Path, settings: list[str], changes: list[str]) -> None:
+    run = a_run(data, [*settings, *changes])
+    run.train_mode()
+    loss, parts = run.step_loss(0, batch_of(run))
+    loss.backward()
+    assert loss.isfinite() and all(value.isfinite() for value in parts.values())
+    assert ("class_embedding" in run.losses) == ("class_embedding_loss=False" not in changes)
+    assert ("alignment" in run.losses) == (run.model.text is not None and "local_alignment=False" not in changes[1:2])
+    assert bool(run.model.auxiliary) == ("auxiliary_weight=0" not in changes)
+    assert ("s_segmentation" in parts) == ("uncertainty_weights=False" not in changes)
+
+
+# ---------------------------------------------------------------- two data sets
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory) -> Path:
+    """A data set in which only the left ventricle is labelled, with the value 9."""
+    return write_hearts(tmp_path_factory.mktemp("part"), 3, 1, (0, 0, 0, 9), {"0": "background", "9": "left ventricle"})
+
+
+def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part: Path, settings: list[str]) -> None:
+    run = a_run([data, part], [*settings, "batch_size=6", "rows={'foreign': 1.0, 'subset': 0}", "auxiliary_weight=0"])
+    seen = {}
+
+    def spy(_module, arguments) -> None:
+        seen["logits"], seen["target"], seen["mask"] = arguments
+
+    run.losses["segmentation"].register_forward_pre_hook(spy)
+    rows = {}
+    text_tokens = run._text_tokens
+    run._text_tokens = lambda drawn: rows.update(drawn=drawn) or text_tokens(drawn)
+    batch = batch_of(run)
+    loss, _ = run.step_loss(0, batch)
+    assert loss.isfinite()
+    classes = rows["drawn"].classes
+    assert sorted(classes) == [FOREIGN, FOREIGN, 0, 1, 2]
+    lv = classes.index(2) + 1
+    for sample, item in enumerate(batch["item"].tolist()):
+        label, target = batch["label"][sample], seen["target"][sample]
+        if item < 3:
+            assert seen["mask"][sample].all()
+            for value in (1, 2, 3):
+                assert torch.equal(target == classes.index(value - 1) + 1, label == value)
+        else:
+            assert seen["mask"][sample].tolist() == [c in (FOREIGN, 2) for c in classes]
+            assert torch.equal(target == lv, label == 9) and set(target.unique().tolist()) <= {0, lv}
+            hidden = [classes.index(c) + 1 for c in (0, 1)]
+            assert seen["logits"][sample].softmax(0)[hidden].max() == 0
+    assert set(batch["item"].tolist()) == set(range(6))
+
+
+def test_steps_in_which_a_volume_is_asked_for_nothing_stay_finite(data: Path, part: Path, settings: list[str]) -> None:
+    run = a_run([data, part], [*settings, "batch_size=3", "rows={'foreign': 0.0, 'subset': 1.0}"])
+    run.train_mode()
+    for step in range(4):
+        run.step_loss(step, batch_of(run, step))[0].backward()
+    assert all(p.grad.isfinite().all() for p in run.parameters() if p.grad is not None)
+
+
+# ---------------------------------------------------------------- validation
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return 2 * (first & second).sum() / (first.sum() + second.sum())
+
+
+@pytest.mark.parametrize("head", ["class-bound", "fixed"])
+def test_validation_counts_dice_per_class_of_each_data_sets_own_classes(
+    data: Path, part: Path, settings: list[str], monkeypatch, head: str
+) -> None:
+    run = a_run([data, part], [*settings, f"model.head={head}"])
+    validator = Validator(run)
+    truths = [label.numpy() for _, label, _ in validator.volumes]
+    assert [set(np.unique(truth)) for truth in truths] == [{0, 1, 2, 3}, {0, 9}]
+    answers = [np.roll(truths[0], 2, axis=0), np.where(np.roll(truths[1], 1, axis=1) == 9, 3, 0)]
+    answers[1][:3] = 1  # only a network that is asked for all three classes can say this
+
+    def predicted(model, image, text, **_options) -> torch.Tensor:
+        answer = answers[0 if image.shape[1:] == truths[0].shape and predicted.calls == 0 else 1]
+        predicted.calls += 1
+        logits = torch.nn.functional.one_hot(torch.from_numpy(answer).long(), 4).movedim(-1, 0).float()
+        if head == "fixed":
+            return logits
+        assert text.tokens.shape[1] == (3 if predicted.calls == 1 else 1)
+        return logits if predicted.calls == 1 else logits[[0, 3]]
+
+    predicted.calls = 0
+    monkeypatch.setattr(validation, "sliding_window_logits", predicted)
+    scores = validator()
+    expected = [dice(answers[0] == value, truths[0] == value) for value in (1, 2, 3)]
+    expected[2] = np.mean([expected[2], dice(answers[1] == 3, truths[1] == 9)])
+    assert 0.2 < min(expected) and max(expected) < 0.95
+    assert [scores[f"dice/{name}"] for name in HEART.names] == pytest.approx(expected)
+    assert scores["dice/mean"] == pytest.approx(np.mean(expected))
+
+
+def test_validation_looks_at_volumes_from_the_whole_list(data: Path, part: Path, settings: list[str]) -> None:
+    run = a_run([data, part], [*settings, "validation_cases=1"])
+    assert len(Validator(run).volumes) == 1
+    assert len(Validator(a_run([data, part], settings)).volumes) == 2
+
+
+def test_validation_scores_the_network_as_it_is_used(data: Path, settings: list[str]) -> None:
+    run = a_run(data, settings)
+    validator = Validator(run)
+    scores = validator()
+    (image, label, mapping) = validator.volumes[0]
+    run.model.eval()
+    with torch.inference_mode():
+        text = run.model.encode(HEART)
+        logits = sliding_window_logits(run.model, image.float(), text, device=run.device, overlap=0.25)
+    winner = logits.argmax(0).numpy()
+    for value, name in enumerate(HEART.names, start=1):
+        assert scores[f"dice/{name}"] == pytest.approx(dice(winner == value, label.numpy() == value))
