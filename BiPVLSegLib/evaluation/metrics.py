@@ -8,7 +8,8 @@ sees scores Dice 0 and surface Dice 0; its Hausdorff distance is infinite, which
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 import torch

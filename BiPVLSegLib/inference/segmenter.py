@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ..concepts import ConceptSet, fold_name, load_concepts, read_csv
 from ..data.preprocessing import plan_grid, prepare_image
@@ -27,9 +27,6 @@ from .device import describe_device, resolve_device, resolve_precision
 from .postprocessing import keep_largest_
 from .sliding_window import count_windows, sliding_window_logits
 from .source import as_volume
-
-if TYPE_CHECKING:
-    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +70,7 @@ class Segmenter:
         self.model = load_model(self.folder).to(self.device)
         self.config = self.model.config
 
+    @torch.inference_mode()
     def segment(
         self,
         source: str | os.PathLike | Sequence | Volume | np.ndarray | tuple,
@@ -194,19 +192,14 @@ class Segmenter:
         return [own[name] for name in known]
 
     def _encode(self, asked: list):
-        import torch
-
         if self.model.text is None:
             return None
-        with torch.inference_mode():
-            return self.model.encode(asked)
+        return self.model.encode(asked)
 
     # ---- running ---------------------------------------------------------------------------------------------------
 
     def _run_with_fallback(self, image, text, flips, overlap, batch_size, report, cancel, notes):
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
-        import torch
-
         axes = self.config.preprocessing["flip_axes"] if flips else ()
         if flips and not axes:
             notes.append("This model does not allow mirrored versions, so none were used.")
@@ -248,8 +241,6 @@ class Segmenter:
 
     def _attempts(self, batch_size: int | None) -> Iterator[tuple]:
         """(device, windows at a time, device of the blended logits, note for the user) from best to last resort."""
-        import torch
-
         cpu = torch.device("cpu")
         if self.device.type == "cpu":
             yield self.device, batch_size or 1, cpu, ""
@@ -346,8 +337,6 @@ def segment(
 
 def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
     """Sigmoid, or softmax over the channels, slab by slab in place: a second copy of a large CT would not fit."""
-    import torch
-
     if nested:
         return logits.sigmoid_()
     for slab in logits.split(8, dim=1):

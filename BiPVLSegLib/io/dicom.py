@@ -16,8 +16,8 @@ from .volume_file import VolumeFile, check_spacing, colour_error, volume_shape
 
 logger = logging.getLogger(__name__)
 
-# A step between neighbouring slices that differs from the usual one by more than this is a gap.
-GAP_TOLERANCE = 0.1
+# Steps between neighbouring slices that differ from the usual one by more than this share of it: warned of, and refused.
+UNEVEN, MISSING_SLICE = 0.1, 0.5
 SERIES_SHOWN = 6
 
 
@@ -47,7 +47,7 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def open_dicom_folder(folder: Path) -> VolumeFile:
-    """Read the headers of the only series in ``folder``. Raises InputError, GeometryError; warns of missing slices."""
+    """Read the headers of the only series in ``folder``. Raises InputError, GeometryError; warns of uneven slices."""
     import SimpleITK as sitk
 
     files = _files_of_the_only_series(folder)
@@ -182,12 +182,16 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
         )
     if len(steps):
         usual = float(np.median(steps))
-        gaps = int((np.abs(steps - usual) > GAP_TOLERANCE * usual).sum())
-        if gaps:
+        furthest = float(np.abs(steps - usual).max())
+        if furthest > MISSING_SLICE * usual:
+            raise GeometryError(
+                f"Slices are missing in the DICOM folder '{folder}': they are {usual:.4g} mm apart, but one step is off by "
+                f"{furthest:.4g} mm, so everything behind it would be misplaced. Copy the series again."
+            )
+        if furthest > UNEVEN * usual:
             logger.warning(
-                "The DICOM slices in '%s' are %.4g mm apart, but %d of %d steps differ by up to %.4g mm; slices may be "
-                "missing, and what is found there will be misplaced.",
-                folder, usual, gaps, len(steps), float(np.abs(steps - usual).max()),
+                "The steps between the DICOM slices in '%s' differ by up to %.4g mm from the usual %.4g mm; what is found there "
+                "is misplaced by that much.", folder, furthest, usual,
             )  # fmt: skip
     return ordered
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -102,8 +103,8 @@ def train(
                 tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
             if not scores or scores["dice/mean"] > best:  # without validation volumes the newest is taken for the best
                 best = scores.get("dice/mean", best)
-                replace_folder(best_folder, lambda folder, done=done: write_model(folder, run, done, scores))
-            replace_folder(last, lambda folder, done=done: write_last(folder, run, done, scores, best))
+                replace_folder(best_folder, partial(write_model, run=run, step=done, scores=scores))
+            replace_folder(last, partial(write_last, run=run, step=done, scores=scores, best=best))
 
     bar.close()
     log.close()

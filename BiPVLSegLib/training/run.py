@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
 from ..data.datalist import Datalist
-from ..data.dataset import LabelMapping, PatchDataset, StepSampler, pair_labels
+from ..data.dataset import PatchDataset, StepSampler, pair_labels
 from ..data.presets import Preset
 from ..data.rows import FOREIGN, Rows, RowSampling, draw_rows
 from ..errors import TrainingError

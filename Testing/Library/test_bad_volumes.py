@@ -10,12 +10,11 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from test_io import as_itk, write_dicom
 
 from BiPVLSegLib.errors import FrameRequiredError, GeometryError, InputError
 from BiPVLSegLib.io import limits, read_volume, volume_from_array
 from BiPVLSegLib.io.volume import read_labels
-
-from test_io import as_itk, write_dicom
 
 NOISE = np.random.default_rng(0).integers(-100, 1000, (20, 21, 22)).astype(np.int16)
 

@@ -12,11 +12,10 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
-from BiPVLSegLib.errors import OutputError
-from BiPVLSegLib.io import atomic_path, ensure_writable, read_volume, volume_from_array
-
 from conftest import REPOSITORY
+
+from BiPVLSegLib.errors import GeometryError, OutputError
+from BiPVLSegLib.io import atomic_path, ensure_writable, read_volume, volume_from_array
 
 SHAPE = (11, 12, 9)
 AWKWARD_NAME = "Größe 心臓 scan"
@@ -249,16 +248,14 @@ def test_dicom_slices_of_a_tilted_gantry_give_a_sheared_matrix(tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path / "tilted").affine[:3, 2], [0, -0.5, 2], atol=1e-6)
 
 
-def test_missing_dicom_slices_are_warned_of(tmp_path, caplog):
+def test_missing_dicom_slices_are_refused(tmp_path, caplog):
     array = np.random.default_rng(0).integers(0, 1000, (10, 11, 12)).astype(np.int16)
     write_dicom(tmp_path / "gap", as_itk(array, np.eye(4)), skip=(5,))
-    with caplog.at_level(logging.WARNING):
-        volume = read_volume(tmp_path / "gap")
-    assert volume.array.shape == (1, 10, 11, 11)
-    assert "slices may be missing" in caplog.text and "gap" in caplog.text
-    caplog.clear()
+    with pytest.raises(GeometryError, match="missing.*gap"):
+        read_volume(tmp_path / "gap")
     write_dicom(tmp_path / "whole", as_itk(array, np.eye(4)))
-    read_volume(tmp_path / "whole")
+    with caplog.at_level(logging.WARNING):
+        read_volume(tmp_path / "whole")
     assert not caplog.text
 
 
