@@ -392,8 +392,8 @@ def cine_phantom(
         spacing: mm per voxel along i, j, k.
         frames: pictures over the heart beat; 1 gives (I, J, K), more give (I, J, K, frames), starting at end-diastole.
         phase: 0..1 over the cycle, one per frame, instead of equal steps; 0 is end-diastole, see ``END_SYSTOLE``.
-        affine: written through. None gives ``diag(spacing)``, the nominal header of ACDC files, in which left and right
-            are not told apart; ``anatomical_affine`` gives the true one.
+        affine: written through. None gives ``anatomical_affine``. (The ACDC copy with nominal headers stores its slices in
+            the same order under ``diag(spacing)``, which takes left for right.)
 
     Raises:
         InputError: sizes that make no volume, or not one phase per frame.
@@ -459,7 +459,7 @@ def cine_phantom(
     image = np.rint(signal).astype(np.int16)
     if frames == 1:
         image, labels = image[..., 0], labels[..., 0]
-    header = np.diag([si, sj, sk, 1.0]) if affine is None else np.asarray(affine, np.float64)
+    header = anatomical_affine((ni, nj, nk), (si, sj, sk)) if affine is None else np.asarray(affine, np.float64)
     return PhantomVolume(image, labels, header)
 
 

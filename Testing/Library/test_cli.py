@@ -259,7 +259,9 @@ def test_bad_concept_tables(scan, tmp_path, capsys):
     for content, words in cases.items():
         table.write_text(content, encoding="utf-8")
         fails(["segment", scan, "-o", out, "--concepts", table], capsys, *words)
-    table.write_text(header + "左心室 in a cardiac image,圆形,心脏左侧,明亮,光滑 ❤️,均匀\n", encoding="utf-8")
+    table.write_text(header + "Left ventricle in a cine MR image,圆形,,bright,,\n", encoding="utf-8")
+    fails(["segment", scan, "-o", out, "--concepts", table], capsys, "row 2", "shape", "English")
+    table.write_text(header + "Left ventricle in a cine MR image,round disc ❤️,,bright,,\n", encoding="utf-8")
     assert main(["segment", str(scan), "-o", str(out), "--concepts", str(table), "--device", "cpu"]) == 0
     assert out.exists()
 

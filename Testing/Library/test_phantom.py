@@ -31,7 +31,7 @@ def labelled_slices(labels: np.ndarray, value: int) -> np.ndarray:
 def test_grid_is_as_asked_and_labels_are_complete(hearts):
     for volume in hearts.values():
         assert volume.image.shape == volume.labels.shape == (192, 192, 10)
-        assert np.array_equal(volume.affine, np.diag([1.5, 1.5, 8.0, 1.0]))
+        assert np.array_equal(volume.affine, anatomical_affine(volume.labels.shape, (1.5, 1.5, 8.0)))
         assert set(np.unique(volume.labels)) == {0, 1, 2, 3}
     affine = np.diag([-1.2, 1.2, 9.0, 1.0])
     other = cine_phantom(7, (140, 160, 8), (1.2, 1.2, 9.0), frames=2, affine=affine)
