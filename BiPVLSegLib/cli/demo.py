@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder '{folder}' cannot be made ({error.strerror}); choose another with -o.") from error
+        raise OutputError(
+            f"The folder '{folder}' cannot be made ({error.strerror}); choose another with -o."
+        ) from error
     started = time.monotonic()
     print("Drawing a beating heart ...")
     phantom = cine_phantom(seed=options.seed)

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frame", type=int, metavar="N", help="which frame of a 4-D file, from 0")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--precision", default="auto", help="auto, bf16, fp16 or fp32 (default: auto)")
-    parser.add_argument("--overlap", type=float, metavar="X", help="of the windows, 0 to below 1 (default: the model's)")
+    parser.add_argument(
+        "--overlap", type=float, metavar="X", help="of the windows, 0 to below 1 (default: the model's)"
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="windows at a time (default: 1 on CPU, 4 on GPU)")
     parser.add_argument("--flips", action="store_true", help="average over mirrored versions: slower, a little better")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
@@ -57,7 +59,11 @@ def run(options: argparse.Namespace) -> None:
         report.note(note)
     result.save(options.output, overwrite=options.overwrite)
     report.event(
-        "done", output=str(options.output), volumes_ml=result.volumes_ml(), confidence=result.confidence, info=result.info
+        "done",
+        output=str(options.output),
+        volumes_ml=result.volumes_ml(),
+        confidence=result.confidence,
+        info=result.info,
     )
     report.line(f"Wrote {options.output} in {result.info['seconds']:.1f} s ({result.info['windows']} windows):")
     for line in describe_result(result):

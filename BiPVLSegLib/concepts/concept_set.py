@@ -72,9 +72,7 @@ class ConceptSet:
         for concept in self.concepts:
             if fold_name(concept.name) == wanted:
                 return concept
-        raise ConceptError(
-            f"There is no '{name}' in the concept set '{self.name}'; it has: {', '.join(self.names)}."
-        )
+        raise ConceptError(f"There is no '{name}' in the concept set '{self.name}'; it has: {', '.join(self.names)}.")
 
     def select(self, names: str | Iterable[str]) -> ConceptSet:
         """The set of the named concepts only, in the order of this table. A miss raises ConceptError."""

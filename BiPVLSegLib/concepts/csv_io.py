@@ -36,7 +36,7 @@ Row = tuple[int, list[str]]  # number as a spreadsheet shows it (the header is r
 
 
 def name_from_title(title: str) -> str:
-    """"Left kidney in an abdominal CT image" -> "Left kidney"; a title of another form is its own name."""
+    """ "Left kidney in an abdominal CT image" -> "Left kidney"; a title of another form is its own name."""
     match = _TITLE.fullmatch(title.strip())
     return match["name"].strip() if match else title.strip()
 
@@ -124,7 +124,7 @@ def _read_text(path: Path) -> str:
         raise ConceptError(f"There is no concept table {path}; check the name.") from error
     except OSError as error:
         raise ConceptError(f"The concept table {path} cannot be read: {error.strerror or error}.") from error
-    if not data.removeprefix(codecs.BOM_UTF8).strip(b" \t\r\n,;\""):
+    if not data.removeprefix(codecs.BOM_UTF8).strip(b' \t\r\n,;"'):
         raise ConceptError(f"The concept table {path} is empty; it needs a header row and at least one row below.")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ConceptError(f"The concept table {path} is UTF-16 text, not UTF-8; {_SAVE_AS}.")
@@ -146,7 +146,7 @@ def _records(path: Path, text: str, delimiter: str) -> Iterator[Row]:
     except csv.Error as error:
         raise ConceptError(
             f"The concept table {path} cannot be read in row {number + 1} ({error}): a quotation mark is not closed or "
-            "not doubled; put the text in \"...\" and write each quotation mark inside it twice."
+            'not doubled; put the text in "..." and write each quotation mark inside it twice.'
         ) from error
 
 

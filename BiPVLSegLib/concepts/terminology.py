@@ -72,8 +72,10 @@ class Terminology:
     def __post_init__(self) -> None:
         for part in (self.category, self.type):
             if not isinstance(part, Code):
-                raise ConceptError("A terminology needs a category and a type, for example "
-                                   "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney.")
+                raise ConceptError(
+                    "A terminology needs a category and a type, for example "
+                    "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney."
+                )
         for name in (self.context, self.region_context):
             if any(character in name for character in _SEPARATORS):
                 raise ConceptError(f"'{name}' cannot name a terminology: it contains one of ^ ~ | or a line break.")

@@ -66,7 +66,9 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     cases = {split: tuple(_cases(path, split, content.get(split, []))) for split in SPLITS}
     modality = content.get("modality", {})
     names = modality.values() if isinstance(modality, dict) else [modality]
-    return Datalist(path, str(content.get("name", path.parent.name)), tuple(map(str, names)), _labels(path, content), cases)
+    return Datalist(
+        path, str(content.get("name", path.parent.name)), tuple(map(str, names)), _labels(path, content), cases
+    )
 
 
 def _labels(path: Path, content: dict) -> dict[str, int]:

@@ -84,7 +84,9 @@ def training_transform(patch_size: list[int], flip_axes: list[int], augmentation
 
 def crop_size(patch_size: list[int], augmentation: dict[str, Any]) -> list[int]:
     """Size of the crop before rotation: wider along the axes in whose plane the patch is turned or scaled."""
-    turned = [any(augmentation["rotate_degrees"][:axis] + augmentation["rotate_degrees"][axis + 1 :]) for axis in range(3)]
+    turned = [
+        any(augmentation["rotate_degrees"][:axis] + augmentation["rotate_degrees"][axis + 1 :]) for axis in range(3)
+    ]
     return [int(np.ceil(n * CROP_MARGIN / 2)) * 2 if turn else n for n, turn in zip(patch_size, turned, strict=True)]
 
 

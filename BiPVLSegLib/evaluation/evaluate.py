@@ -59,7 +59,9 @@ def evaluate(
         truth = {name: truth[name] for name in asked.names}
         found = {name: result.mask(name) for name in asked.names}
         scores = evaluate_case(found, truth, volume.spacing, nsd_tolerance_mm)
-        rows.append({"case": case.name, "image": str(case.images[0]), "seconds": result.info["seconds"], "classes": scores})
+        rows.append(
+            {"case": case.name, "image": str(case.images[0]), "seconds": result.info["seconds"], "classes": scores}
+        )
         results[case.name] = (volume, result.labelmap, truth)
     details = {
         "data": datalist.name,

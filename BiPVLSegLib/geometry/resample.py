@@ -178,9 +178,7 @@ def _score_slabs(
     """Slabs of the reoriented input grid across its first axis: (start, stop, samplers, scores float32)."""
     if scores.ndim != 4 or tuple(scores.shape[1:]) != grid.shape:
         raise ValueError(f"scores of shape {tuple(scores.shape)} do not lie on a working grid of {grid.shape}")
-    samplers = [
-        AxisSampler.at_positions(grid.working_positions(axis), grid.shape[axis]) for axis in range(3)
-    ]
+    samplers = [AxisSampler.at_positions(grid.working_positions(axis), grid.shape[axis]) for axis in range(3)]
     for start, stop in _slabs(grid.reoriented_shape, grid.shape, 0):
         window, low, high = samplers[0].window(start, stop)
         yield start, stop, (window, samplers[1], samplers[2]), scores[:, low:high].detach().float()

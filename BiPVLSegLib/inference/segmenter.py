@@ -175,7 +175,9 @@ class Segmenter:
         try:
             return table.enabled()
         except ConceptError as error:
-            raise ConceptError(f"No row of the concept table '{table.name}' is enabled; enable at least one.") from error
+            raise ConceptError(
+                f"No row of the concept table '{table.name}' is enabled; enable at least one."
+            ) from error
 
     def _asked_rows(self, table: ConceptSet) -> list:
         """The rows that the network is asked for. The fixed head answers for all its classes, in its own order."""
@@ -249,7 +251,12 @@ class Segmenter:
         yield self.device, batch, self.device, ""
         while batch > 1:
             batch //= 2
-            yield self.device, batch, self.device, f"The GPU's memory is short: going on with {batch} window(s) at a time."
+            yield (
+                self.device,
+                batch,
+                self.device,
+                f"The GPU's memory is short: going on with {batch} window(s) at a time.",
+            )
         yield self.device, 1, cpu, "The GPU's memory is short: the windows are put together in main memory."
         yield cpu, 1, cpu, "The GPU's memory does not hold one window: going on with the processor, which is slower."
 
@@ -290,7 +297,9 @@ class Segmenter:
         if modality == "MR" and looks_ct:
             notes.append("This model was trained on MR, and the volume looks like CT: expect wrong results.")
         if modality == "CT" and not volume.array.min() < -200:
-            notes.append("This model was trained on CT in Hounsfield units, and the volume has no air: expect wrong results.")
+            notes.append(
+                "This model was trained on CT in Hounsfield units, and the volume has no air: expect wrong results."
+            )
         if table.modality and modality and table.modality.upper() != modality:
             notes.append(f"The concept texts describe {table.modality} and the model was trained on {modality}.")
         known = {fold_name(name) for name in self.config.classes}

@@ -70,7 +70,9 @@ def sliding_window_logits(
     shape = image.shape[1:]
     size = padded_size(shape, patch_size)
     pad = [(n - m, (n - m) // 2) for n, m in zip(size, shape, strict=True)]  # (in all, before)
-    image = F.pad(image[None], [x for total, before in reversed(pad) for x in (before, total - before)], mode="replicate")
+    image = F.pad(
+        image[None], [x for total, before in reversed(pad) for x in (before, total - before)], mode="replicate"
+    )
     total, done = count_windows(shape, patch_size, overlap), 0
     flips = [axes for n in range(len(flip_axes) + 1) for axes in itertools.combinations(flip_axes, n)]
     text = text.to(device) if text is not None else None

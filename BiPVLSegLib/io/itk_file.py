@@ -48,8 +48,10 @@ def open_itk_file(path: Path) -> VolumeFile:
                 image = reader.Execute()
         except RuntimeError as error:
             raise _damaged(path) from error
-        if not nrrd and header.compressed and not all(
-            is_whole_zlib_stream(file, header.data_offset) for file in header.data_files
+        if (
+            not nrrd
+            and header.compressed
+            and not all(is_whole_zlib_stream(file, header.data_offset) for file in header.data_files)
         ):
             # SimpleITK's MetaImage reader passes on whatever it could unpack.
             raise _damaged(path)

@@ -125,7 +125,9 @@ class BiPVLSegConfig(PretrainedConfig):
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
         self.format_version = format_version
         if not use_text and head != "fixed":
-            raise ValueError('a network without text needs head="fixed": the class-bound head takes its classes from texts')
+            raise ValueError(
+                'a network without text needs head="fixed": the class-bound head takes its classes from texts'
+            )
         if head == "fixed" and fusion_direction == "image-to-text":
             raise ValueError(
                 'fusion_direction="image-to-text" needs head="class-bound": the fixed head reads the image features only, '

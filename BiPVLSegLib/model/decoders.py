@@ -47,7 +47,9 @@ class UnetrDecoder(nn.Module):
             return UnetrUpBlock(3, inputs, outputs, 3, 2, "instance", res_block=True)
 
         self.image_block = residual(config.in_channels, f)
-        self.skip_blocks = nn.ModuleList([residual(f, f), residual(2 * f, 2 * f), residual(4 * f, 4 * f), nn.Identity()])
+        self.skip_blocks = nn.ModuleList(
+            [residual(f, f), residual(2 * f, 2 * f), residual(4 * f, 4 * f), nn.Identity()]
+        )
         self.bottleneck = residual(16 * f, 16 * f)
         self.blocks = nn.ModuleList([up(16 * f, 8 * f), up(8 * f, 4 * f), up(4 * f, 2 * f), up(2 * f, f), up(f, f)])
         self.widths = [f, f, 2 * f, 4 * f, 8 * f]

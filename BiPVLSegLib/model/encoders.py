@@ -52,7 +52,9 @@ class SwinEncoder(nn.Module):
     def __init__(self, config: BiPVLSegConfig):
         super().__init__()
         self.widths = [config.feature_size * 2**i for i in range(5)]
-        with torch.device("cpu"):  # MONAI reads values while it builds, which fails on the meta device of from_pretrained
+        with torch.device(
+            "cpu"
+        ):  # MONAI reads values while it builds, which fails on the meta device of from_pretrained
             self.swin = SwinTransformer(
                 in_chans=config.in_channels,
                 embed_dim=config.feature_size,

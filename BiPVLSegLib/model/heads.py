@@ -67,9 +67,7 @@ class ClassEmbeddings(nn.Module):
     mean of the deep features under its map, so that N is free here too.
     """
 
-    def __init__(
-        self, vision_dim: int, text_dim: int | None, projection: int, fixed_classes: int | None, nested: bool
-    ):
+    def __init__(self, vision_dim: int, text_dim: int | None, projection: int, fixed_classes: int | None, nested: bool):
         super().__init__()
         self.fixed = fixed_classes is not None
         self.nested = nested

@@ -24,7 +24,9 @@ def load_model(name_or_folder: str | os.PathLike):
     _check_weights(folder)
     try:
         with quiet():  # sizes that differ are reported below, in words that help
-            model, report = BiPVLSegModel.from_pretrained(folder, output_loading_info=True, ignore_mismatched_sizes=True)
+            model, report = BiPVLSegModel.from_pretrained(
+                folder, output_loading_info=True, ignore_mismatched_sizes=True
+            )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"The model in {folder} cannot be loaded ({str(error).strip().rstrip('.')}); copy the model folder again."

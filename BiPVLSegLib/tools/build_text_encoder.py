@@ -74,7 +74,9 @@ def build(output: Path, word_lists: list[Path]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     trimmed.half().save_pretrained(output)
     (output / "vocab.txt").write_text("\n".join(vocabulary[i] for i in keep) + "\n", encoding="utf-8")
-    tokenizer = BertTokenizer(vocab=str(output / "vocab.txt"), do_lower_case=True, model_max_length=config.max_position_embeddings)
+    tokenizer = BertTokenizer(
+        vocab=str(output / "vocab.txt"), do_lower_case=True, model_max_length=config.max_position_embeddings
+    )
     tokenizer.save_pretrained(output)
     print(json.dumps({"vocabulary": len(keep), "of": len(vocabulary)}))
 

@@ -57,10 +57,14 @@ def train(
     recover_folder(last)
     recover_folder(best_folder)
     if last.exists() and not resume:
-        raise TrainingError(f"There is already a run in {output}; use --resume to continue it or choose another folder.")
+        raise TrainingError(
+            f"There is already a run in {output}; use --resume to continue it or choose another folder."
+        )
     preset = get_preset(preset)
     settings = RunSettings.from_preset(preset, overrides)
-    run = TrainingRun([read_datalist(path) for path in data], load_concepts(concepts or preset.concepts), preset, settings)
+    run = TrainingRun(
+        [read_datalist(path) for path in data], load_concepts(concepts or preset.concepts), preset, settings
+    )
     t = run.training
     steps = t.steps if not t.epochs else max(1, round(t.epochs * len(run.patches.items) / t.batch_size))
     first, best = load_training_state(last, run) if resume else (0, -1.0)

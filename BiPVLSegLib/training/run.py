@@ -73,7 +73,9 @@ class TrainingRun:
         state, own = load_model(name_or_folder).state_dict(), self.model.state_dict()
         fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
         if not any(key.startswith("encoder.") for key in fitting):
-            raise TrainingError(f"The model '{name_or_folder}' has another vision encoder; nothing of it can be taken over.")
+            raise TrainingError(
+                f"The model '{name_or_folder}' has another vision encoder; nothing of it can be taken over."
+            )
         self.model.load_state_dict(fitting, strict=False)
 
     def _row_sampling(self) -> RowSampling:
@@ -267,7 +269,9 @@ def check_patch_size(config: BiPVLSegConfig) -> None:
 def make_target(masks: list[Tensor | None], label: Tensor, nested: bool) -> Tensor:
     """Masks of the rows (None: an organ that is not there) -> (B, D, H, W) labels 0..N, or (B, N, D, H, W) when nested."""
     if nested:
-        return torch.stack([m.float() if m is not None else torch.zeros_like(label, dtype=torch.float32) for m in masks], 1)
+        return torch.stack(
+            [m.float() if m is not None else torch.zeros_like(label, dtype=torch.float32) for m in masks], 1
+        )
     target = torch.zeros_like(label, dtype=torch.int64)
     for row, mask in enumerate(masks, start=1):
         if mask is not None:

@@ -54,7 +54,9 @@ def main() -> None:
         total = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 2**20 if sys.platform != "darwin" else 2**30
-    print(f"volume             512 x 512 x {options.slices}, working size {' x '.join(map(str, result.info['working_size']))}")
+    print(
+        f"volume             512 x 512 x {options.slices}, working size {' x '.join(map(str, result.info['working_size']))}"
+    )
     print(f"device             {result.info['device']}, {result.info['precision']}")
     print(f"windows            {result.info['windows']}")
     print(f"segmenting         {segmented:.0f} s, {segmented / result.info['windows']:.2f} s per window in all")

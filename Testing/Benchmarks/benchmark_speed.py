@@ -193,13 +193,17 @@ def verdict(value: float, target: float) -> str:
 def report(args: argparse.Namespace) -> None:
     busy = other_work()
     wanted = [ratio for ratio in RATIOS if not args.only or {ratio.ours, ratio.other} <= set(args.only)]
-    pairs = {(ratio.ours, ratio.other): in_own_process([ratio.ours, ratio.other], args, args.repeats) for ratio in wanted}
+    pairs = {
+        (ratio.ours, ratio.other): in_own_process([ratio.ours, ratio.other], args, args.repeats) for ratio in wanted
+    }
     names = [name for name in NETWORKS if any(name in pair for pair in pairs)]
     alone = {name: in_own_process([name], args, 1) for name in names}
     windows = windows_per_volume()
     patch = QUICK_PATCH if args.quick else PATCH
 
-    print(f"Windows of {patch}^3 voxels; a scan of {' x '.join(map(str, SCAN_MM))} mm takes {windows} windows of {PATCH}^3.")
+    print(
+        f"Windows of {patch}^3 voxels; a scan of {' x '.join(map(str, SCAN_MM))} mm takes {windows} windows of {PATCH}^3."
+    )
     header = ("network", "precision", "s/window min", "median", "s/scan", "peak GB", "parameters")
     rows = []
     times: dict[str, list[float]] = {}
@@ -235,7 +239,9 @@ def report(args: argparse.Namespace) -> None:
     for name, target in TIME_TARGETS.items():
         if name in alone and alone[name]["precision"] == "bfloat16":
             median = statistics.median(times[name])
-            print(f"{NETWORKS[name].title}: {median:.2f} s per {PATCH}^3 voxels ({verdict(median, target)} on two free cores)")
+            print(
+                f"{NETWORKS[name].title}: {median:.2f} s per {PATCH}^3 voxels ({verdict(median, target)} on two free cores)"
+            )
 
 
 def main() -> None:

@@ -78,7 +78,9 @@ def test_segment_to_nifti_with_labels_and_one_organ(scan, capsys):
 
 
 def test_json_progress_is_one_object_per_line(scan, capsys):
-    assert main(["segment", str(scan), "-o", str(scan.with_name("a.seg.nrrd")), "--json-progress", "--device", "cpu"]) == 0
+    assert (
+        main(["segment", str(scan), "-o", str(scan.with_name("a.seg.nrrd")), "--json-progress", "--device", "cpu"]) == 0
+    )
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     windows = [e for e in events if e["event"] == "progress" and e["stage"] == "segmenting"]
     assert windows[-1]["done"] == windows[-1]["total"] == len(windows)
@@ -129,7 +131,15 @@ def test_help(command, capsys):
 
 def test_evaluate_writes_report_and_pictures(tmp_path, capsys):
     assert main(["phantoms", str(tmp_path / "hearts"), "--training", "1", "--validation", "1"]) == 0
-    arguments = ["evaluate", "--data", tmp_path / "hearts" / "dataset.json", "-o", tmp_path / "report", "--device", "cpu"]
+    arguments = [
+        "evaluate",
+        "--data",
+        tmp_path / "hearts" / "dataset.json",
+        "-o",
+        tmp_path / "report",
+        "--device",
+        "cpu",
+    ]
     assert main([str(a) for a in arguments]) == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert 0.5 < report["summary"]["mean_dice"] <= 1
@@ -230,7 +240,9 @@ def test_bad_volume_is_one_sentence_and_leaves_nothing(name, tmp_path, capsys):
 
 
 def test_singular_affine(tmp_path, capsys):
-    path = nifti(tmp_path / "s.nii.gz", noise(32, 32, 8), np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
+    path = nifti(
+        tmp_path / "s.nii.gz", noise(32, 32, 8), np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    )
     fails(["segment", path, "-o", tmp_path / "o.seg.nrrd"], capsys, "s.nii.gz")
 
 
@@ -316,7 +328,18 @@ def test_interrupted_run_leaves_nothing(number, tmp_path, heart):
     scan = tmp_path / "long.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.tile(heart.image, (3, 3, 3)), heart.affine), scan)
     out = tmp_path / "o.seg.nrrd"
-    command = [sys.executable, "-m", "BiPVLSegLib", "segment", str(scan), "-o", str(out), "--json-progress", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "BiPVLSegLib",
+        "segment",
+        str(scan),
+        "-o",
+        str(out),
+        "--json-progress",
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(
         command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )

@@ -38,8 +38,14 @@ KIDNEY_ENTRY = (
     "~SCT^64033007^Kidney~SCT^7771000^Left~Anatomic codes - DICOM master list~^^~^^"
 )
 BUNDLED = {
-    "abdomen-ct": 15, "abdomen-mr": 15, "heart-ct": 7, "heart-mr": 7, "cine-mr": 3, "left-atrium-mr": 1,
-    "brain-tumour-mr": 3, "brain-mr": 33,
+    "abdomen-ct": 15,
+    "abdomen-mr": 15,
+    "heart-ct": 7,
+    "heart-mr": 7,
+    "cine-mr": 3,
+    "left-atrium-mr": 1,
+    "brain-tumour-mr": 3,
+    "brain-mr": 33,
 }
 
 
@@ -53,6 +59,7 @@ def write(path, text: str | bytes):
 
 
 # ---------------------------------------------------------------------------------------------- concepts and sets
+
 
 def test_texts_are_title_and_five_concepts_in_the_order_of_the_paper():
     concept = Concept("a", "T", shape="S", location="L", appearance="A", contour="C", texture="X")
@@ -140,14 +147,14 @@ def test_a_missing_colour_follows_from_the_name_alone():
     assert a_set("Aorta ", "x").color_of("aorta") == colors[2]
     assert concepts.replace("liver", color=(1, 2, 3)).color_of("liver") == (1, 2, 3)
     # another process has another seed for hash(); the colour must not notice
-    code = ("from BiPVLSegLib.concepts import *;"
-            "print(ConceptSet('x', (Concept('liver', 'Liver'),)).color_of('liver'))")
+    code = "from BiPVLSegLib.concepts import *;print(ConceptSet('x', (Concept('liver', 'Liver'),)).color_of('liver'))"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(paths.resources_folder().parent)}
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert output.stdout.strip() == str(colors[0])
 
 
 # ------------------------------------------------------------------------------------------------- terminology
+
 
 def test_terminology_reads_and_writes_the_entry_of_slicer():
     assert KIDNEY.to_entry() == KIDNEY_ENTRY
@@ -160,8 +167,10 @@ def test_terminology_reads_and_writes_the_entry_of_slicer():
 
 
 def test_terminology_of_another_list_with_a_region_survives():
-    entry = ("Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
-             "~SCT^4147007^Mass~^^~Anatomic codes - DICOM master list~SCT^23451007^Adrenal gland~SCT^24028007^Right")
+    entry = (
+        "Segmentation category and type - DICOM master list~SCT^49755003^Morphologically Altered Structure"
+        "~SCT^4147007^Mass~^^~Anatomic codes - DICOM master list~SCT^23451007^Adrenal gland~SCT^24028007^Right"
+    )
     terminology = Terminology.from_entry(entry)
     assert terminology.to_entry() == entry
     assert Terminology.parse(terminology.to_short()) == terminology
@@ -175,8 +184,19 @@ def test_slicerio_understands_the_entries():
     assert segmentation.terminology_entry_to_string(read) == KIDNEY_ENTRY
 
 
-@pytest.mark.parametrize("text", ["kidney", "SCT^1^a", "SCT^1~SCT^2^b", "SCT^1^a~^^", "SCT^1^a~SCT^2^", "a~b~c~d",
-                                  "SCT^1^a~SCT^2^b~SCT^3^c^d", "SCT^1^a|b~SCT^2^b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kidney",
+        "SCT^1^a",
+        "SCT^1~SCT^2^b",
+        "SCT^1^a~^^",
+        "SCT^1^a~SCT^2^",
+        "a~b~c~d",
+        "SCT^1^a~SCT^2^b~SCT^3^c^d",
+        "SCT^1^a|b~SCT^2^b",
+    ],
+)
 def test_a_wrong_code_is_refused(text):
     with pytest.raises(ConceptError, match=r"scheme\^value\^meaning|category~type|category and a type"):
         Terminology.parse(text)
@@ -184,10 +204,18 @@ def test_a_wrong_code_is_refused(text):
 
 # -------------------------------------------------------------------------------------------------------- JSON
 
+
 def test_json_round_trip_keeps_everything():
     concepts = ConceptSet(
-        "mein Satz 心", (Concept("肝", 'Lives "here", 🫀', "a\nb", color=(0, 128, 255), terminology=KIDNEY, label=3),
-                        Concept("b", "B", enabled=False)), modality="MR", description="d", nested=True)
+        "mein Satz 心",
+        (
+            Concept("肝", 'Lives "here", 🫀', "a\nb", color=(0, 128, 255), terminology=KIDNEY, label=3),
+            Concept("b", "B", enabled=False),
+        ),
+        modality="MR",
+        description="d",
+        nested=True,
+    )
     assert ConceptSet.from_json(concepts.to_json()) == concepts
     assert json.loads(concepts.to_json())["version"] == 1
 
@@ -220,6 +248,7 @@ def test_text_that_is_no_json_is_refused():
 
 # --------------------------------------------------------------------------------------------------- CSV, reading
 
+
 def test_the_columns_of_the_paper_are_enough(tmp_path):
     path = write(tmp_path / "abdomen.csv", f"{HEADER}\n{SPLEEN}\n")
     concepts = read_csv(path)
@@ -230,10 +259,13 @@ def test_the_columns_of_the_paper_are_enough(tmp_path):
 
 
 def test_optional_columns_in_any_order_and_case_and_unknown_ones(tmp_path):
-    path = write(tmp_path / "t.csv", "\ufeff label , COLOR,Remark,internal texture,contour/symmetry,appearance/density,"
-                 "location,shape,title,name,enabled,terminology\n"
-                 "7,#FF8000,ignore me,Even,Smooth,Grey,Left,Wedge,Spleen in a CT image,Milz,No,"
-                 "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~SCT^7771000^Left\n")
+    path = write(
+        tmp_path / "t.csv",
+        "\ufeff label , COLOR,Remark,internal texture,contour/symmetry,appearance/density,"
+        "location,shape,title,name,enabled,terminology\n"
+        "7,#FF8000,ignore me,Even,Smooth,Grey,Left,Wedge,Spleen in a CT image,Milz,No,"
+        "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~SCT^7771000^Left\n",
+    )
     texts = ("Spleen in a CT image", "Wedge", "Left", "Grey", "Smooth", "Even")
     assert read_csv(path).concepts == (Concept("Milz", *texts, (255, 128, 0), KIDNEY, False, 7),)
 
@@ -279,8 +311,10 @@ COLUMNS = HEADER + ",Name,Color,Terminology,Enabled,Label"
         (f'{HEADER}\n{SPLEEN}\n"Liver in a CT image,Wedge', "row 3.*quotation mark"),
         (f'{HEADER}\n"Liver" in a CT image,Wedge', "row 2.*quotation mark"),
         (f'"{HEADER}\n{SPLEEN}', "row 1.*quotation mark"),
-        ("Title,Shape,Location\nA in a CT image,B,C",
-         r"lacks the columns Appearance/Density, Contour/Symmetry, Internal Texture in its header \(row 1\)"),
+        (
+            "Title,Shape,Location\nA in a CT image,B,C",
+            r"lacks the columns Appearance/Density, Contour/Symmetry, Internal Texture in its header \(row 1\)",
+        ),
         (HEADER.replace(",Shape", "") + "\nx", "lacks the column Shape in"),
         (HEADER, "no rows"),
         (f"{HEADER}\n,,,,,\n\n", "no rows"),
@@ -309,12 +343,24 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 # --------------------------------------------------------------------------------------------------- CSV, writing
 
+
 def test_csv_round_trip_of_difficult_texts(tmp_path):
     concepts = ConceptSet(
         "Grüße und 心 x",
         (
-            Concept("a, b; c", 'He said "round, or so"', 'one\ntwo\r\nthree\rfour', "心脏左心室", "🫀 = \t tab", "'", '"',
-                    (0, 16, 255), KIDNEY, False, 12),
+            Concept(
+                "a, b; c",
+                'He said "round, or so"',
+                "one\ntwo\r\nthree\rfour",
+                "心脏左心室",
+                "🫀 = \t tab",
+                "'",
+                '"',
+                (0, 16, 255),
+                KIDNEY,
+                False,
+                12,
+            ),
             Concept("only a shape", "", shape="=1+1"),
             Concept("b", "B"),
         ),
@@ -354,6 +400,7 @@ def test_a_full_disk_leaves_the_old_table(tmp_path, monkeypatch, step):
 
 
 # ------------------------------------------------------------------------------------------------- bundled sets
+
 
 def test_load_by_name_path_or_set(tmp_path):
     concepts = load_concepts(" Cine-MR")
@@ -456,10 +503,19 @@ def test_labels_are_those_of_the_reference_data():
     labels = {name: {c.name: c.label for c in load_concepts(name)} for name in BUNDLED}
     assert list(labels["abdomen-ct"].values()) == list(range(1, 16)) and labels["abdomen-ct"] == labels["abdomen-mr"]
     assert labels["abdomen-ct"]["right kidney"] == 2 and labels["abdomen-ct"]["left adrenal gland"] == 12
-    assert labels["heart-ct"] == labels["heart-mr"] == {
-        "left ventricle": 500, "right ventricle": 600, "left atrium": 420, "right atrium": 550,
-        "left ventricular myocardium": 205, "ascending aorta": 820, "pulmonary artery": 850,
-    }
+    assert (
+        labels["heart-ct"]
+        == labels["heart-mr"]
+        == {
+            "left ventricle": 500,
+            "right ventricle": 600,
+            "left atrium": 420,
+            "right atrium": 550,
+            "left ventricular myocardium": 205,
+            "ascending aorta": 820,
+            "pulmonary artery": 850,
+        }
+    )
     assert labels["cine-mr"] == {"right ventricle": 1, "left ventricular myocardium": 2, "left ventricle": 3}
     assert set(labels["brain-tumour-mr"].values()) == {None}  # nested regions are unions of the reference labels
     assert labels["brain-mr"]["left hippocampus"] == 17 and labels["brain-mr"]["right hippocampus"] == 53

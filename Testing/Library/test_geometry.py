@@ -169,9 +169,10 @@ def test_oblique_and_sheared_axes_are_a_permutation_that_points_to_ras(angles):
     assert sorted(grid.axes) == [0, 1, 2]
     directions = grid.affine[:3, :3] / np.array(grid.spacing)
     assert np.all(np.diag(directions) > -1e-9)
-    assert np.trace(directions) >= max(
-        np.abs(directions[list(order), [0, 1, 2]]).sum() for order in permutations(range(3))
-    ) - 1e-5
+    assert (
+        np.trace(directions)
+        >= max(np.abs(directions[list(order), [0, 1, 2]]).sum() for order in permutations(range(3))) - 1e-5
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 20), (20, 1, 1), (3, 3, 3), (1, 1, 1)])

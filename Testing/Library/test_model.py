@@ -397,7 +397,9 @@ def test_texts_that_are_too_long_together_are_refused_where_words_are_tokens() -
         tiny_model(text_tokens="words").encode(concepts)
 
 
-@pytest.mark.parametrize("text", ["左心室在心脏核磁共振图像中", "🫀🫀🫀", "🫀 round 左 disc", "Левый желудочек", "\u200b\u200b", "..."])
+@pytest.mark.parametrize(
+    "text", ["左心室在心脏核磁共振图像中", "🫀🫀🫀", "🫀 round 左 disc", "Левый желудочек", "\u200b\u200b", "..."]
+)
 def test_other_scripts_and_emoji_are_read_or_refused_with_a_sentence(text: str) -> None:
     model = tiny_model()
     concepts = HEART.replace("left ventricle", title=text)
@@ -509,7 +511,9 @@ def test_a_format_version_that_is_no_number_is_refused(folder: Path, version) ->
     refusal(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"model_type": "bert"}', '{"model_type": "bipvlseg", "encoder": "vgg"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"model_type": "bert"}', '{"model_type": "bipvlseg", "encoder": "vgg"}']
+)
 def test_a_damaged_config_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     assert str(folder) in refusal(folder)

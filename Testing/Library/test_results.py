@@ -20,8 +20,13 @@ KIDNEY = "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~SCT^7771000^Lef
 CONCEPTS = ConceptSet(
     "three things",
     (
-        Concept("Left kidney", "Left kidney in a CT image", "A bean, \"30 %\" fat.", color=(185, 102, 83),
-                terminology=Terminology.parse(KIDNEY)),
+        Concept(
+            "Left kidney",
+            "Left kidney in a CT image",
+            'A bean, "30 %" fat.',
+            color=(185, 102, 83),
+            terminology=Terminology.parse(KIDNEY),
+        ),
         Concept("左心室 (über) a\\n|b", "Non-ASCII in a CT image", "Größe: 5 µm\nin two lines"),
         Concept("Absent", "Absent in a CT image", color=(0, 1, 255)),
     ),
@@ -107,7 +112,18 @@ def test_segments_say_what_slicer_needs(result, nested):
 
 def test_segment_ids_follow_from_the_name_alone():
     assert segment_id("Right  Ventricle") == segment_id("right ventricle") == "right_ventricle"
-    names = ["left kidney", "left-kidney", "left_kidney", "left kidney.", "左心室", "右心室", "naïve", "naive", "🫀", "?"]
+    names = [
+        "left kidney",
+        "left-kidney",
+        "left_kidney",
+        "left kidney.",
+        "左心室",
+        "右心室",
+        "naïve",
+        "naive",
+        "🫀",
+        "?",
+    ]
     ids = [segment_id(name) for name in names]
     assert len(set(ids)) == len(ids)
     assert all(identifier.isascii() and identifier.replace("_", "").isalnum() for identifier in ids)
@@ -235,8 +251,12 @@ def test_json_says_what_each_label_is(tmp_path, result):
     data = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert data["image"] == "out.nii.gz" and data["model"] == "cardiac-mr" and data["software"].startswith("BiPVLSeg")
     assert data["labels"][0] == {
-        "value": 1, "name": "Left kidney", "id": "left_kidney", "color": [185, 102, 83],
-        "terminology": CONCEPTS.concepts[0].terminology.to_entry(), "volume_ml": pytest.approx(0.2534, abs=1e-4),
+        "value": 1,
+        "name": "Left kidney",
+        "id": "left_kidney",
+        "color": [185, 102, 83],
+        "terminology": CONCEPTS.concepts[0].terminology.to_entry(),
+        "volume_ml": pytest.approx(0.2534, abs=1e-4),
     }
     assert [label["value"] for label in data["labels"]] == [1, 2, 3]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.nii.gz"]

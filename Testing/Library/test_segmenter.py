@@ -19,7 +19,12 @@ STACK = {
     "kernels": [[3, 3, 1]] * 2 + [[3, 3, 3]] * 3,
     "strides": [[1, 1, 1], [2, 2, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2]],
 }
-PREPROCESSING = {"spacing": [1.5, 1.5, 8.0], "patch_size": [64, 64, 4], "intensity": {"mode": "zscore"}, "modality": "MR"}
+PREPROCESSING = {
+    "spacing": [1.5, 1.5, 8.0],
+    "patch_size": [64, 64, 4],
+    "intensity": {"mode": "zscore"},
+    "modality": "MR",
+}
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

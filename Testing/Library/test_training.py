@@ -135,7 +135,14 @@ def test_a_run_leaves_a_model_that_loads_with_its_texts_and_its_record(uninterru
 def test_the_log_has_every_loss_and_every_learned_weight_of_every_step(uninterrupted: Path) -> None:
     log = log_of(uninterrupted)
     for step in range(1, STEPS + 1):
-        for name in ("segmentation", "class_embedding", "s_segmentation", "s_class_embedding", "total", "gradient_norm"):
+        for name in (
+            "segmentation",
+            "class_embedding",
+            "s_segmentation",
+            "s_class_embedding",
+            "total",
+            "gradient_norm",
+        ):
             assert math.isfinite(float(log[(str(step), name)]))
     assert any(name == "alignment" for _, name in log)
     assert float(log[(str(STEPS), "s_segmentation")]) != 0
@@ -282,7 +289,9 @@ def write_text(text: str):
 
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
-def test_a_replacement_that_fails_at_either_rename_loses_nothing(tmp_path: Path, monkeypatch, which: int, error) -> None:
+def test_a_replacement_that_fails_at_either_rename_loses_nothing(
+    tmp_path: Path, monkeypatch, which: int, error
+) -> None:
     folder = tmp_path / "last"
     replace_folder(folder, write_text("old"))
     real, calls = os.replace, []
@@ -310,7 +319,8 @@ def test_a_replacement_that_fails_at_either_rename_loses_nothing(tmp_path: Path,
 
 def test_overrides_reach_their_section() -> None:
     settings = RunSettings.from_preset(
-        ACDC, ["steps=7", "learning_rate=1", "rows=all", "model.head=fixed", "augmentation.gamma=None", "freeze_text=False"]
+        ACDC,
+        ["steps=7", "learning_rate=1", "rows=all", "model.head=fixed", "augmentation.gamma=None", "freeze_text=False"],
     )
     assert settings.training.steps == 7 and settings.training.batch_size == 2
     assert settings.training.learning_rate == 1.0 and isinstance(settings.training.learning_rate, float)

@@ -41,7 +41,11 @@ def write_datalist(folder: Path, labels: dict, training: list, validation: list 
 
 
 def write_hearts(
-    folder: Path, training: int = 3, validation: int = 1, values: tuple[int, ...] = (0, 1, 2, 3), labels: dict | None = None
+    folder: Path,
+    training: int = 3,
+    validation: int = 1,
+    values: tuple[int, ...] = (0, 1, 2, 3),
+    labels: dict | None = None,
 ) -> Path:
     """A data set of caricature hearts; ``values`` are written instead of the labels 0..3."""
     entries = []

@@ -32,8 +32,9 @@ class HeadlessSlicer:
         self.logics = {
             "colors": self._start(slicer.vtkMRMLColorLogic(), "Colors"),
             "volumes": self._start(slicer.vtkSlicerVolumesLogic(), "Volumes"),
-            "terminologies": self._start(slicer.vtkSlicerTerminologiesModuleLogic(), "Terminologies",
-                                         _terminologies_folder()),
+            "terminologies": self._start(
+                slicer.vtkSlicerTerminologiesModuleLogic(), "Terminologies", _terminologies_folder()
+            ),
             "segmentations": self._start(slicer.vtkSlicerSegmentationsModuleLogic(), "Segmentations"),
             "subjecthierarchy": self._start(slicer.vtkSlicerSubjectHierarchyModuleLogic(), "SubjectHierarchy"),
         }
@@ -52,8 +53,10 @@ class HeadlessSlicer:
     def _install(self) -> None:
         slicer.mrmlScene = self.scene
         slicer.app = _Strict("slicer.app", applicationLogic=lambda: self.application_logic)
-        modules = {name: _Strict(f"slicer.modules.{name}", logic=lambda logic=logic: logic)
-                   for name, logic in self.logics.items()}
+        modules = {
+            name: _Strict(f"slicer.modules.{name}", logic=lambda logic=logic: logic)
+            for name, logic in self.logics.items()
+        }
         slicer.modules = sys.modules["slicer.modules"] = _Strict("slicer.modules", **modules)
 
     def close(self) -> None:
@@ -117,5 +120,7 @@ def _observe_nodes(scene) -> tuple[int, int]:
         if item:
             hierarchy.RemoveItem(item, False, False)
 
-    return (scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added),
-            scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, removed))
+    return (
+        scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added),
+        scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, removed),
+    )

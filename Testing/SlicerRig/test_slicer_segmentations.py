@@ -172,9 +172,7 @@ def test_nothing_else_in_the_scene_changes(rig, volume):
     new = {node.GetID(), node.GetDisplayNodeID()}
     assert {identifier: after[identifier] for identifier in after if identifier not in new} == before
     assert new <= set(after)
-    np.testing.assert_array_equal(
-        mask_in_slicer(other, KIDNEY_ID, points_in_world(np.eye(4))), make_labelmap() == 1
-    )
+    np.testing.assert_array_equal(mask_in_slicer(other, KIDNEY_ID, points_in_world(np.eye(4))), make_labelmap() == 1)
 
 
 def _snapshot(scene) -> dict[str, tuple]:

@@ -198,9 +198,7 @@ def test_the_reference_of_the_users_segments_stays(rig, volume, node):
     other = add_volume(rig.scene, np.zeros(SHAPE, np.int16), other_affine, "other")
     result_to_segmentation(make_result(other_affine), other, node)
     assert node.GetNodeReference(role) is volume
-    np.testing.assert_array_equal(
-        mask_in_slicer(node, KIDNEY_ID, points_in_world(other_affine)), make_labelmap() == 1
-    )
+    np.testing.assert_array_equal(mask_in_slicer(node, KIDNEY_ID, points_in_world(other_affine)), make_labelmap() == 1)
     np.testing.assert_array_equal(mask_in_slicer(node, "drawn", POINTS), DRAWN)
 
 

@@ -70,8 +70,13 @@ def test_what_is_no_image_is_refused(rig):
     image = make_image(VOXELS)
     image.AllocateScalars(3, 3)
     colour.SetAndObserveImageData(image)
-    for node, word in ((None, "No volume"), (labelmap, "labelmap"), (model, "not a scalar"), (empty, "empty"),
-                       (colour, "3 values")):
+    for node, word in (
+        (None, "No volume"),
+        (labelmap, "labelmap"),
+        (model, "not a scalar"),
+        (empty, "empty"),
+        (colour, "3 values"),
+    ):
         with pytest.raises(InputError, match=word):
             array_from_volume(node)
 
