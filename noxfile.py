@@ -4,6 +4,7 @@ The library is tested in the environment that nox runs in. Each version of Slice
 environment, which nox makes.
 """
 
+import sys
 from pathlib import Path
 
 import nox
@@ -15,7 +16,7 @@ RIG = Path("Testing") / "SlicerRig"
 @nox.session(venv_backend="none")
 def library(session: nox.Session) -> None:
     """Fast tests of the library."""
-    session.run("python", "-m", "pytest", "Testing/Library", *session.posargs)
+    session.run(sys.executable, "-m", "pytest", "Testing/Library", *session.posargs)
 
 
 @nox.session

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="REPORT", help="folder of the report")
     parser.add_argument("--nsd-tolerance", type=float, default=2.0, metavar="MM", help="default: 2 mm")
     parser.add_argument("--overlays", type=int, default=3, metavar="N",
-                        help="pictures: 3 are the best, median and worst case (default), more add cases, -1 draws all")  # fmt: skip
+                        help="pictures: the default 3 are the best, median and worst case; -1 draws all")  # fmt: skip
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N cases")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--precision", default="auto", help="auto, bf16, fp16 or fp32 (default: auto)")

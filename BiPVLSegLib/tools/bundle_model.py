@@ -1,6 +1,9 @@
 """Makes the model folder that ships from the folder of a training run.
 
-    python -m BiPVLSegLib.tools.bundle_model RUN Resources/Models/NAME
+    python -m BiPVLSegLib.tools.bundle_model RUN Resources/Models/NAME [REPORT]
+
+REPORT is the folder that ``evaluate`` wrote for this model: its figures, on the input grids of all cases, take the place of
+those of the validation during training.
 
 Weights are stored in half precision, and the guide heads, which only training uses, are left out.
 """
@@ -18,7 +21,7 @@ from ..model_store import find_model
 from ..training.checkpoint import replace_folder
 
 
-def bundle(run: Path, target: Path) -> None:
+def bundle(run: Path, target: Path, report: Path | None = None) -> None:
     source = find_model(run)
     trained = load_model(source)
     settings = trained.config.to_dict() | {"auxiliary_head": False}
@@ -32,6 +35,8 @@ def bundle(run: Path, target: Path) -> None:
             model.half().save_pretrained(folder)
         shutil.copy(source / "concepts.csv", folder)
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
+        if report is not None:
+            record["validation"] = validation_scores(report)
         (folder / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
         if (target / "README.md").is_file():
             shutil.copy(target / "README.md", folder)
@@ -39,5 +44,12 @@ def bundle(run: Path, target: Path) -> None:
     replace_folder(target, write)
 
 
+def validation_scores(report: Path) -> dict[str, float]:
+    """Mean Dice per class and overall from the folder of a report."""
+    summary = json.loads((report / "report.json").read_text(encoding="utf-8"))["summary"]
+    scores = {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
+    return scores | {"dice/mean": summary["mean_dice"]}
+
+
 if __name__ == "__main__":
-    bundle(Path(sys.argv[1]), Path(sys.argv[2]))
+    bundle(*map(Path, sys.argv[1:4]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from BiPVLSegLib.concepts import load_concepts
+from BiPVLSegLib.concepts import CONCEPT_FIELDS, load_concepts
 from BiPVLSegLib.data.phantom import cine_phantom
 from BiPVLSegLib.errors import Cancelled, ConceptError, FrameRequiredError, InputError, ModelError
 from BiPVLSegLib.inference import segmenter as segmenter_module
@@ -305,3 +305,17 @@ def test_foreign_row_finds_next_to_nothing(cardiac, heart, reference):
     kidney = load_concepts("abdomen-mr").select(["left kidney"])
     result = cardiac.segment((heart.image, heart.affine), kidney)
     assert (result.labelmap > 0).sum() < 0.02 * (reference.labelmap > 0).sum()
+
+
+def test_rows_follow_their_texts_when_the_texts_are_exchanged(cardiac, heart, reference):
+    """The words decide: with the texts of the ventricles exchanged, each row finds what its text now describes."""
+    table = load_concepts("cine-mr")
+    right, left = table.find("right ventricle"), table.find("left ventricle")
+
+    def texts(concept):
+        return {field: getattr(concept, field) for field in ("title", *CONCEPT_FIELDS)}
+
+    exchanged = table.replace(right.name, **texts(left)).replace(left.name, **texts(right))
+    result = cardiac.segment((heart.image, heart.affine), exchanged)
+    assert dice(result.mask(right.name), reference.mask(left.name)) > 0.95
+    assert dice(result.mask(left.name), reference.mask(right.name)) > 0.95
