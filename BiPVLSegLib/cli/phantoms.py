@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 NAME, HELP = "phantoms", "write generated hearts as a data set"
 
@@ -16,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..data.phantom_dataset import write_phantom_dataset
+    from ..errors import OutputError
 
+    if Path(options.output).exists():
+        raise OutputError(f"'{options.output}' exists already; choose the name of a new folder.")
+    if not Path(options.output).absolute().parent.is_dir():
+        raise OutputError(
+            f"The folder '{Path(options.output).parent}' does not exist; create it or choose another one."
+        )
     path = write_phantom_dataset(options.output, options.training, options.validation, options.seed)
     print(f"Wrote {options.training + options.validation} volumes and {path}.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from ..errors import OutputError
 from .output import Reporter, describe_result
 
 NAME, HELP = "segment", "segment a volume"
@@ -33,11 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json-progress", action="store_true", help="one JSON object per line on stdout")
 
 
+def spare_the_input(targets: list[Path], sources: list[Path]) -> None:
+    """Refuses to write over a volume that is read, or among the slices of a DICOM folder, whatever --overwrite says."""
+    for target in targets:
+        for source in sources:
+            inside = source.is_dir() and target.parent.resolve() == source.resolve()
+            if inside or (target.exists() and source.exists() and target.samefile(source)):
+                raise OutputError(
+                    f"'{target}' would replace or join the volume '{source}' itself; choose another name or folder."
+                )
+
+
 def run(options: argparse.Namespace) -> None:
     from ..inference.segmenter import segment
     from ..results.files import check_output
 
-    check_output(options.output, options.overwrite)
+    spare_the_input(check_output(options.output, options.overwrite), [Path(path) for path in options.input])
     report = Reporter(options.json_progress)
     try:
         result = segment(

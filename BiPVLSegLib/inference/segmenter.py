@@ -15,7 +15,7 @@ import torch
 
 from ..concepts import ConceptSet, fold_name, load_concepts, read_csv
 from ..data.preprocessing import plan_grid, prepare_image
-from ..errors import ConceptError, InputError
+from ..errors import ConceptError, GeometryError, InputError
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
 from ..io.limits import available_memory
 from ..io.volume import Volume
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
 GPU_BATCH = 4
+LARGEST_MM = 2500
+SMALLEST_WORKING_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Segmenter:
         cancel.check()
         report(Progress("preparing"))
         grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
+        check_field_of_view(volume, grid)
         self._check_memory(grid, len(asked))
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
@@ -132,6 +135,8 @@ class Segmenter:
         keep = [place for place, concept in enumerate(asked) if concept in table.concepts]
         labelmap, confidence = self._labelmap(scores, keep, grid, table)
         cancel.check()
+        if not labelmap.any():
+            notes.append("Nothing was found: is this the right model for the volume?")
         maps = None
         if probabilities:
             maps = scores_on_input_grid(scores[[place + first for place in keep]], grid)
@@ -342,6 +347,21 @@ def segment(
     if isinstance(source, (str, os.PathLike)) and not Path(source).exists():
         raise InputError(f"There is no file or folder {source}.")  # before the model is loaded
     return Segmenter(model, device, precision).segment(source, concepts, **options)
+
+
+def check_field_of_view(volume: Volume, grid) -> None:
+    """Refuses spacings that no patient scan has; a wrong unit (metres, microns) is the usual reason.
+
+    Raises:
+        GeometryError: the scan is longer than 2.5 m, or its working size has fewer than 8 voxels along two axes.
+    """
+    extent = [n * s for n, s in zip(volume.array.shape[1:], volume.spacing, strict=True)]
+    if max(extent) > LARGEST_MM or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE:
+        size = " x ".join(f"{length:.4g}" for length in extent)
+        raise GeometryError(
+            f"'{volume.source}' measures {size} mm, which no scan of a patient does; correct the voxel spacing in its header "
+            "(millimetres)."
+        )
 
 
 def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:

@@ -289,6 +289,22 @@ def test_outputs_that_cannot_be_written(scan, tmp_path, capsys):
     assert load_result(out).labelmap.any()
 
 
+def test_the_input_is_never_written_over(scan, tmp_path, capsys):
+    before = scan.read_bytes()
+    fails(["segment", scan, "-o", scan, "--overwrite"], capsys, "itself")
+    link = tmp_path / "link.nii.gz"
+    link.symlink_to(scan)
+    fails(["segment", scan, "-o", link, "--overwrite"], capsys, "itself")
+    fails(["segment", scan.parent, "-o", scan.parent / "o.seg.nrrd"], capsys, "itself")
+    assert scan.read_bytes() == before
+
+
+def test_phantoms_need_a_new_folder(tmp_path, capsys):
+    (tmp_path / "file").write_text("precious", encoding="utf-8")
+    fails(["phantoms", tmp_path / "file"], capsys, "exists")
+    fails(["phantoms", tmp_path / "no" / "hearts"], capsys, "folder")
+
+
 def test_full_disk_keeps_what_was_there(scan, tmp_path, capsys, monkeypatch):
     import errno
 

@@ -279,7 +279,9 @@ def test_a_patch_depends_on_seed_and_number_only(tmp_path: Path) -> None:
         for key in ("image", "label", "item"):
             assert torch.equal(forward[number][key], backward[number][key])
     assert not torch.equal(forward[0]["image"], other[0]["image"])
-    assert not torch.equal(forward[0]["image"], forward[5]["image"])
+    visits = [first[number]["image"] for number in range(12) if first[number]["item"] == 0]
+    assert len(visits) == 4
+    assert not any(torch.equal(visits[0], visit) for visit in visits[1:])  # each epoch crops and augments anew
 
 
 def test_patches_are_the_same_with_and_without_loader_processes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from BiPVLSegLib.concepts import CONCEPT_FIELDS, load_concepts
 from BiPVLSegLib.data.phantom import cine_phantom
-from BiPVLSegLib.errors import Cancelled, ConceptError, FrameRequiredError, InputError, ModelError
+from BiPVLSegLib.errors import Cancelled, ConceptError, FrameRequiredError, GeometryError, InputError, ModelError
 from BiPVLSegLib.inference import segmenter as segmenter_module
 from BiPVLSegLib.inference.cancel import CancelToken
 from BiPVLSegLib.inference.segmenter import Segmenter
@@ -294,6 +294,12 @@ def test_modality_and_unknown_organs_are_noted(cardiac):
     result = cardiac.segment((ct, np.diag([1.5, 1.5, 8, 1])), "left-atrium-mr")
     assert any("looks like CT" in note for note in result.info["notes"])
     assert any("not trained on: left atrium" in note for note in result.info["notes"])
+
+
+@pytest.mark.parametrize("factor", [0.001, 30])
+def test_impossible_spacing_is_a_sentence(tmp_path, heart, factor):
+    with pytest.raises(GeometryError, match="spacing"):
+        tiny(tmp_path).segment((heart.image, heart.affine @ np.diag([factor] * 3 + [1])))
 
 
 def test_unknown_model_lists_the_known_ones():
