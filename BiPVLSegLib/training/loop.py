@@ -73,7 +73,7 @@ def train(
     except OSError as error:
         raise OutputError(f"The folder {output} cannot be made ({error.strerror}); choose another one.") from error
     end = min(steps, stop_after or steps)
-    log, validator, scores = RunLog(output, first), Validator(run), {}
+    log, validator, scores = RunLog(output, first), Validator(run), recorded_scores(last) if resume else {}
     run.patches.fill(lambda items: tqdm(items, desc="Preparing volumes", unit="volume"))
     bar = tqdm(total=steps, initial=first, desc="Training", unit="step")
     batches, started = run.batches(first, end), time.monotonic()
@@ -113,6 +113,11 @@ def train(
     bar.close()
     log.close()
     return scores
+
+
+def recorded_scores(folder: Path) -> dict[str, float]:
+    """Dice of the last validation of a run, for one that is resumed when it has nothing left to do."""
+    return json.loads((folder / "training.json").read_text(encoding="utf-8"))["validation"]
 
 
 def write_model(folder: Path, run: TrainingRun, step: int, scores: dict[str, float]) -> None:
