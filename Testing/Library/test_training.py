@@ -21,7 +21,7 @@ from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.data.datalist import read_datalist
 from BiPVLSegLib.data.presets import get_preset
 from BiPVLSegLib.data.rows import FOREIGN
-from BiPVLSegLib.errors import BiPVLError, OutputError, TrainingError
+from BiPVLSegLib.errors import OutputError, TrainingError
 from BiPVLSegLib.inference.sliding_window import sliding_window_logits
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
@@ -29,7 +29,6 @@ from BiPVLSegLib.training import checkpoint, loop, validation
 from BiPVLSegLib.training.checkpoint import load_training_state, recover_folder, replace_folder
 from BiPVLSegLib.training.loop import train
 from BiPVLSegLib.training.run import TrainingRun
-from BiPVLSegLib.training.schedule import learning_rate
 from BiPVLSegLib.training.settings import RunSettings
 from BiPVLSegLib.training.validation import Validator
 
@@ -312,87 +311,6 @@ def test_a_replacement_that_fails_at_either_rename_loses_nothing(
     replace_folder(folder, write_text("newer"))
     assert (folder / "value").read_text() == "newer"
     assert [p.name for p in tmp_path.iterdir()] == ["last"]
-
-
-# ---------------------------------------------------------------- settings
-
-
-def test_overrides_reach_their_section() -> None:
-    settings = RunSettings.from_preset(
-        ACDC,
-        ["steps=7", "learning_rate=1", "rows=all", "model.head=fixed", "augmentation.gamma=None", "freeze_text=False"],
-    )
-    assert settings.training.steps == 7 and settings.training.batch_size == 2
-    assert settings.training.learning_rate == 1.0 and isinstance(settings.training.learning_rate, float)
-    assert settings.training.rows == "all" and settings.training.freeze_text is False
-    assert settings.model["head"] == "fixed" and settings.augmentation["gamma"] is None
-    assert settings.preprocessing["spacing"] == [1.5, 1.5, 10.0]
-    assert "head" not in ACDC.model and RunSettings.from_preset(ACDC).augmentation["gamma"] == [0.7, 1.5]
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "step=3",
-        "steps",
-        "steps=many",
-        "steps=0",
-        "steps=1.5",
-        "batch_size=0",
-        "schedule=linear",
-        "uncertainty_weights=1",
-        "model.width=[4]",
-        "model.preprocessing={}",
-        "model.text={}",
-        "model.architectures=x",
-        "modell.widths=[4]",
-        "augmentation.mirror=True",
-        ".steps=3",
-        "=3",
-    ],
-)
-def test_a_bad_override_is_refused_with_a_sentence(override: str) -> None:
-    with pytest.raises(TrainingError) as caught:
-        RunSettings.from_preset(ACDC, [override])
-    assert str(caught.value).endswith(".")
-    assert override.split("=")[0].split(".")[-1] in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "model.encoder=vgg",
-        "model.widths=[4,4]",
-        "model.widths=4",
-        "model.use_text=False",
-        "preprocessing.patch_size=[30,32,8]",
-        "preprocessing.patch_size=[16,16,4]",
-        "preprocessing.patch_size=32",
-        "rows={'subsets': 0.5}",
-        "precision=double",
-        "device=abacus",
-    ],
-)
-def test_settings_that_give_no_network_are_refused_before_data_is_read(
-    data: Path, settings: list[str], override: str
-) -> None:
-    with pytest.raises(BiPVLError) as caught:
-        a_run(data, [*settings, override])
-    assert str(caught.value).endswith(".")
-
-
-def test_learning_rate_rises_and_falls_as_asked() -> None:
-    def rate(step: int, schedule: str = "cosine") -> float:
-        return learning_rate(step, 110, 2.0, 10, schedule)
-
-    assert [rate(0), rate(4), rate(9), rate(10)] == [0.2, 1.0, 2.0, 2.0]
-    assert rate(60) == pytest.approx(1.0) and rate(110) == pytest.approx(0.0)
-    assert rate(35) == pytest.approx(2 * 0.5 * (1 + math.cos(math.pi / 4)))
-    assert rate(60, "polynomial") == pytest.approx(2 * 0.5**0.9) and rate(110, "polynomial") == 0
-    assert learning_rate(0, 10, 1.0, 0, "cosine") == 1.0
-    for schedule in ("cosine", "polynomial"):
-        after = [rate(step, schedule) for step in range(10, 111)]
-        assert after == sorted(after, reverse=True) and min(after) >= 0
 
 
 # ---------------------------------------------------------------- one step
