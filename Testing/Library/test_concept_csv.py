@@ -7,12 +7,11 @@ import errno
 import os
 
 import pytest
+from tiny_concepts import KIDNEY, a_set
 
 from BiPVLSegLib.concepts import (
-    Code,
     Concept,
     ConceptSet,
-    Terminology,
     name_from_title,
     read_csv,
     write_csv,
@@ -21,27 +20,6 @@ from BiPVLSegLib.errors import ConceptError, OutputError
 
 HEADER = "Title,Shape,Location,Appearance/Density,Contour/Symmetry,Internal Texture"
 SPLEEN = "Spleen in an abdominal CT image,Wedge,Left,Grey,Smooth,Even"
-KIDNEY = Terminology(
-    Code("SCT", "123037004", "Anatomical Structure"), Code("SCT", "64033007", "Kidney"), Code("SCT", "7771000", "Left")
-)
-KIDNEY_ENTRY = (
-    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
-    "~SCT^64033007^Kidney~SCT^7771000^Left~Anatomic codes - DICOM master list~^^~^^"
-)
-BUNDLED = {
-    "abdomen-ct": 15,
-    "abdomen-mr": 15,
-    "heart-ct": 7,
-    "heart-mr": 7,
-    "cine-mr": 3,
-    "left-atrium-mr": 1,
-    "brain-tumour-mr": 3,
-    "brain-mr": 33,
-}
-
-
-def a_set(*names: str, **properties) -> ConceptSet:
-    return ConceptSet("mine", tuple(Concept(name, f"{name} in a CT image") for name in names), **properties)
 
 
 def write(path, text: str | bytes):

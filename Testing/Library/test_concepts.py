@@ -10,11 +10,11 @@ import subprocess
 import sys
 
 import pytest
+from tiny_concepts import KIDNEY, a_set
 
 from BiPVLSegLib import paths
 from BiPVLSegLib.concepts import (
     CONCEPT_FIELDS,
-    Code,
     Concept,
     ConceptSet,
     Terminology,
@@ -24,11 +24,6 @@ from BiPVLSegLib.concepts import (
 )
 from BiPVLSegLib.errors import BiPVLError, ConceptError
 
-HEADER = "Title,Shape,Location,Appearance/Density,Contour/Symmetry,Internal Texture"
-SPLEEN = "Spleen in an abdominal CT image,Wedge,Left,Grey,Smooth,Even"
-KIDNEY = Terminology(
-    Code("SCT", "123037004", "Anatomical Structure"), Code("SCT", "64033007", "Kidney"), Code("SCT", "7771000", "Left")
-)
 KIDNEY_ENTRY = (
     "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
     "~SCT^64033007^Kidney~SCT^7771000^Left~Anatomic codes - DICOM master list~^^~^^"
@@ -43,15 +38,6 @@ BUNDLED = {
     "brain-tumour-mr": 3,
     "brain-mr": 33,
 }
-
-
-def a_set(*names: str, **properties) -> ConceptSet:
-    return ConceptSet("mine", tuple(Concept(name, f"{name} in a CT image") for name in names), **properties)
-
-
-def write(path, text: str | bytes):
-    path.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
-    return path
 
 
 # ---------------------------------------------------------------------------------------------- concepts and sets

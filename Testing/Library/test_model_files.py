@@ -13,18 +13,6 @@ from BiPVLSegLib.errors import ModelError
 from BiPVLSegLib.model import BiPVLSegModel, load_model
 from BiPVLSegLib.model_store import available_models
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-HEART_TEXTS = [text for concept in HEART for text in concept.texts]
-TOKEN_MODES = [
-    pytest.param({}, id="concepts"),
-    pytest.param({"text_tokens": "words", "text_stage_ends": (1, 1, 2, 3, 3)}, id="words"),
-]
-
-
-def close(first: torch.Tensor, second: torch.Tensor) -> bool:
-    return torch.allclose(first, second, atol=2e-5, rtol=1e-4)
-
-
 # ---------------------------------------------------------------- files that cannot be loaded
 
 

@@ -14,62 +14,30 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import write_hearts
-from tiny_models import BERT
-from transformers import BertConfig, BertModel
+from tiny_training import HEART, STEPS, a_run, small, write_bert
 
 from BiPVLSegLib.concepts import load_concepts
-from BiPVLSegLib.data.datalist import read_datalist
-from BiPVLSegLib.data.presets import get_preset
 from BiPVLSegLib.data.rows import FOREIGN
 from BiPVLSegLib.errors import OutputError, TrainingError
 from BiPVLSegLib.inference.sliding_window import sliding_window_logits
 from BiPVLSegLib.model import load_model
-from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
 from BiPVLSegLib.training import checkpoint, loop, validation
 from BiPVLSegLib.training.checkpoint import load_training_state, recover_folder, replace_folder
 from BiPVLSegLib.training.loop import train
 from BiPVLSegLib.training.run import TrainingRun
-from BiPVLSegLib.training.settings import RunSettings
 from BiPVLSegLib.training.validation import Validator
 
-HEART = load_concepts("cine-mr")
-ACDC = get_preset("acdc")
 TIMES = ("patches_per_second", "data_wait_s")
-STEPS = 5
 
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory) -> Path:
-    """A folder with a BERT of random weights and the bundled tokenizer."""
-    folder = tmp_path_factory.mktemp("bert")
-    torch.manual_seed(0)
-    BertModel(BertConfig(**BERT), add_pooling_layer=False).save_pretrained(folder)
-    load_tokenizer(text_encoder_folder("minilm")).save_pretrained(folder)
-    return folder
+    return write_bert(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return write_hearts(tmp_path_factory.mktemp("hearts"))
-
-
-def small(bert: Path) -> list[str]:
-    """Overrides for a run of a few seconds."""
-    return [
-        f"steps={STEPS}",
-        "warmup=2",
-        "batch_size=2",
-        "precision=fp32",
-        "workers=0",
-        "validate_every=0",
-        f"text_encoder={bert}",
-        "model.widths=[4,4,8,8,8]",
-        "model.text_stage_ends=[3,3,3,3,3]",
-        "model.fusion_heads=2",
-        "model.fusion_mlp=16",
-        "model.projection_size=8",
-        "preprocessing.patch_size=[32,32,8]",
-    ]
 
 
 @pytest.fixture
@@ -80,11 +48,6 @@ def settings(bert: Path) -> list[str]:
 @pytest.fixture(autouse=True)
 def log_every_step(monkeypatch) -> None:
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
-
-
-def a_run(data: Path | list[Path], settings: list[str], preset=ACDC) -> TrainingRun:
-    paths = data if isinstance(data, list) else [data]
-    return TrainingRun([read_datalist(p) for p in paths], HEART, preset, RunSettings.from_preset(preset, settings))
 
 
 def batch_of(run: TrainingRun, step: int = 0) -> dict[str, torch.Tensor]:
