@@ -44,12 +44,9 @@ class LabelMapping:
 
     def masks(self, label: np.ndarray | torch.Tensor) -> list:
         """One boolean mask per class from a label volume in the data set's own values."""
-        isin = torch.isin if isinstance(label, torch.Tensor) else np.isin
-
-        def mask(values: tuple[int, ...]):
-            return isin(label, torch.tensor(values) if isinstance(label, torch.Tensor) else values)
-
-        return [mask(values) if values else label < -(2**14) for values in self.values]
+        if isinstance(label, torch.Tensor):
+            return [torch.isin(label, torch.tensor(values, dtype=label.dtype)) for values in self.values]
+        return [np.isin(label, values) for values in self.values]
 
 
 def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tuple[int, ...]]) -> LabelMapping:
