@@ -14,7 +14,10 @@ SPLITS = ("training", "validation", "test")
 
 @dataclass(frozen=True)
 class Case:
-    """One volume: image files (one per channel, or one file with all), its label file where there is one, and a name."""
+    """One volume: image files (one per channel, or one file with all), its label file where there is one, and a name.
+
+    No image files: images are made from the label map (see ``data.synthesis``).
+    """
 
     name: str
     images: tuple[Path, ...]
@@ -28,8 +31,9 @@ class Datalist:
     path: Path
     name: str
     modalities: tuple[str, ...]
-    labels: dict[str, int]  # structure name -> value in the label files
+    labels: dict[str, tuple[int, ...]]  # structure name -> its value or values in the label files
     cases: dict[str, tuple[Case, ...]]
+    synthesis: dict | None = None  # how images are made of the label maps of cases without one
 
     def split(self, name: str) -> tuple[Case, ...]:
         """Cases of a split.
@@ -46,8 +50,9 @@ class Datalist:
 def read_datalist(path: str | os.PathLike) -> Datalist:
     """Reads a ``dataset.json``; file names in it are relative to its folder.
 
-    ``labels`` maps values to names (Decathlon) or names to values. A case is ``{"image": ..., "label": ...}``, where image
-    may be a list with one file per channel, or just a file name (test cases).
+    ``labels`` maps values to names (Decathlon), or names to values or lists of values. A case is ``{"image": ..., "label":
+    ...}``, where image may be a list with one file per channel, or just a file name (test cases), or only ``{"label": ...}``
+    where the data set has ``"synthesis"`` (see ``data.synthesis``).
 
     Raises:
         InputError: the file is missing, is no such datalist, or names files that do not exist.
@@ -63,31 +68,35 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
         raise InputError(f"The datalist {path} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         raise InputError(f'The datalist {path} has no "labels"; it should look like a Decathlon dataset.json.')
-    cases = {split: tuple(_cases(path, split, content.get(split, []))) for split in SPLITS}
+    synthesis = content.get("synthesis")
+    cases = {split: tuple(_cases(path, split, content.get(split, []), synthesis is not None)) for split in SPLITS}
     modality = content.get("modality", {})
     names = modality.values() if isinstance(modality, dict) else [modality]
     return Datalist(
-        path, str(content.get("name", path.parent.name)), tuple(map(str, names)), _labels(path, content), cases
+        path, str(content.get("name", path.parent.name)), tuple(map(str, names)), _labels(path, content), cases, synthesis
     )
 
 
-def _labels(path: Path, content: dict) -> dict[str, int]:
-    labels: dict[str, int] = {}
+def _labels(path: Path, content: dict) -> dict[str, tuple[int, ...]]:
+    labels: dict[str, tuple[int, ...]] = {}
     for key, value in content["labels"].items():
-        name, number = (value, key) if str(key).lstrip("-").isdigit() else (key, value)
-        if not isinstance(name, str) or not str(number).lstrip("-").isdigit():
+        name, numbers = (value, [key]) if str(key).lstrip("-").isdigit() else (key, value)
+        numbers = numbers if isinstance(numbers, list) else [numbers]
+        if not isinstance(name, str) or not numbers or not all(str(n).lstrip("-").isdigit() for n in numbers):
             raise InputError(f'{path}: the entry "{key}": {value!r} of "labels" is no pair of a number and a name.')
-        if int(number) == 0:
+        values = tuple(int(n) for n in numbers)
+        if values == (0,):
             continue
         if name in labels:
             raise InputError(f"{path}: the label name '{name}' occurs twice.")
-        if int(number) in labels.values():
-            raise InputError(f"{path}: the label value {number} stands for two names.")
-        labels[name] = int(number)
+        for number in values:
+            if any(number in others for others in labels.values()) or values.count(number) > 1:
+                raise InputError(f"{path}: the label value {number} stands for two names.")
+        labels[name] = values
     return labels
 
 
-def _cases(path: Path, split: str, entries: list) -> list[Case]:
+def _cases(path: Path, split: str, entries: list, synthesis: bool) -> list[Case]:
     if not isinstance(entries, list):
         raise InputError(f'{path}: "{split}" is no list of cases.')
     cases = []
@@ -95,7 +104,9 @@ def _cases(path: Path, split: str, entries: list) -> list[Case]:
         entry = {"image": entry} if isinstance(entry, str) else entry
         image = entry.get("image") if isinstance(entry, dict) else None
         images = image if isinstance(image, list) else [image]
-        if not images or not all(isinstance(name, str) and name for name in images):
+        if synthesis and isinstance(entry, dict) and "image" not in entry and entry.get("label"):
+            images = []
+        elif not images or not all(isinstance(name, str) and name for name in images):
             raise InputError(f'{path}: entry {number} of "{split}" names no image.')
         if not isinstance(entry.get("label") or "", str):
             raise InputError(f'{path}: the label of entry {number} of "{split}" is no file name.')
@@ -104,6 +115,6 @@ def _cases(path: Path, split: str, entries: list) -> list[Case]:
         for file in [*files, *([label] if label else [])]:
             if not file.exists():
                 raise InputError(f'{path}: entry {number} of "{split}" names {file}, which does not exist.')
-        stem = files[0].name.split(".")[0]
+        stem = (files or [label])[0].name.split(".")[0]
         cases.append(Case(stem, tuple(files), label))
     return cases

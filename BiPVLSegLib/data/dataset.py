@@ -25,6 +25,7 @@ from ..io.volume import Volume, read_labels, read_volume
 from ..io.writing import atomic_path
 from .datalist import Case, Datalist
 from .preprocessing import plan_grid, prepare_image
+from .synthesis import Synthesis, SynthesizeImaged
 from .transforms import cached_transform, training_transform
 
 logger = logging.getLogger(__name__)
@@ -55,10 +56,11 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
     Raises:
         InputError: no class of the table is labelled, or a label name is not in the table.
     """
-    by_name = {fold_name(name): (value,) for name, value in datalist.labels.items()}
+    by_name = {fold_name(name): values for name, values in datalist.labels.items()}
     if regions:
         by_name = {fold_name(name): tuple(values) for name, values in regions.items()}
-        absent = sorted({value for values in regions.values() for value in values} - set(datalist.labels.values()))
+        there = {value for values in datalist.labels.values() for value in values}
+        absent = sorted({value for values in regions.values() for value in values} - there)
         if absent:
             raise InputError(
                 f"{datalist.path}: the regions of this preset are made of label values, and {absent} is not among its "
@@ -80,6 +82,8 @@ def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
     Raises:
         InputError: unreadable files, or a label on another grid.
     """
+    if not case.images:
+        raise InputError(f"{case.label} has no image; only training can make one from the label map.")
     volume = read_volume(list(case.images) if len(case.images) > 1 else case.images[0], channels=channels)
     if case.label is None:
         return volume, None
@@ -90,11 +94,33 @@ def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
     return volume, np.rint(label.array[0]).astype(np.int16)
 
 
+def read_label_map(case: Case, synthesis: Synthesis, preprocessing: dict[str, Any]) -> torch.Tensor:
+    """The label map of a case without image, int16 (D, H, W) on the working grid.
+
+    Raises:
+        InputError: unreadable, or it has values that no tissue has.
+    """
+    volume = read_labels(case.label)
+    label = np.rint(volume.array[0]).astype(np.int16)
+    synthesis.check(label, str(case.label))
+    grid = plan_grid(label.shape, volume.affine, preprocessing)
+    return labels_to_working_grid(label, grid).to(torch.int16)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The training cases of one data set. ``synthesis`` makes images for cases that are label maps only."""
+
+    cases: Sequence[Case]
+    mapping: LabelMapping
+    synthesis: Synthesis | None = None
+
+
 class PatchDataset(Dataset):
     """Patches of the training volumes of one or several data sets.
 
     Args:
-        sources: per data set its cases and label mapping.
+        sources: the data sets.
         preprocessing: the model's preprocessing settings.
         augmentation: see ``transforms.AUGMENTATION``.
         channels: image channels.
@@ -104,18 +130,23 @@ class PatchDataset(Dataset):
 
     def __init__(
         self,
-        sources: Sequence[tuple[Sequence[Case], LabelMapping]],
+        sources: Sequence[Source],
         preprocessing: dict[str, Any],
         augmentation: dict[str, Any],
         channels: int,
         seed: int,
         cache: Path | None = None,
     ):
-        self.preprocessing, self.channels, self.seed, self.cache = preprocessing, channels, seed, cache
-        self.items = [(case, mapping) for cases, mapping in sources for case in cases]
-        patch = list(preprocessing["patch_size"])
-        self.prepare_crop = cached_transform(patch, augmentation)
-        self.transform = training_transform(patch, preprocessing["flip_axes"], augmentation)
+        self.preprocessing, self.augmentation = preprocessing, augmentation
+        self.channels, self.seed, self.cache = channels, seed, cache
+        self.items = [(case, source.mapping) for source in sources for case in source.cases]
+        self.synthesis = [source.synthesis if not case.images else None for source in sources for case in source.cases]
+        settings = (list(preprocessing["patch_size"]), preprocessing["flip_axes"], augmentation)
+        self.transforms = {None: training_transform(*settings)}
+        for source in sources:
+            if source.synthesis is not None:
+                make_image = SynthesizeImaged(source.synthesis, preprocessing["intensity"])
+                self.transforms[source.synthesis] = training_transform(*settings, make_image)
         self.volumes: dict[int, dict] = {}
 
     def fill(self, progress=iter) -> None:
@@ -128,10 +159,12 @@ class PatchDataset(Dataset):
         epoch, place = divmod(number, len(self.items))
         index = int(np.random.default_rng([self.seed, epoch]).permutation(len(self.items))[place])
         # MONAI's transforms take one seed for all of them
-        self.transform.set_random_state(seed=int(np.random.default_rng([self.seed, 1, number]).integers(2**31)))
+        transform = self.transforms[self.synthesis[index]]
+        transform.set_random_state(seed=int(np.random.default_rng([self.seed, 1, number]).integers(2**31)))
         volume = dict(self._volume(index))
-        volume["image"] = volume["image"].float()
-        crop = self.transform(volume)
+        if "image" in volume:
+            volume["image"] = volume["image"].float()
+        crop = transform(volume)
         crop = crop[0] if isinstance(crop, list) else crop
         return {
             "image": torch.as_tensor(np.asarray(crop["image"]), dtype=torch.float32),
@@ -150,28 +183,38 @@ class PatchDataset(Dataset):
     def _volume(self, index: int) -> dict:
         if index in self.volumes:
             return self.volumes[index]
-        image, label = self._preprocessed(self.items[index][0])
-        volume = self.prepare_crop({"image": image, "label": label[None]})
+        case = self.items[index][0]
+        tensors = dict(zip(self._kinds(case), self._preprocessed(case, self.synthesis[index]), strict=True))
+        tensors["label"] = tensors["label"][None]
+        patch = list(self.preprocessing["patch_size"])
+        volume = cached_transform(patch, self.augmentation, tuple(tensors))(tensors)
         if self.cache is None:
             self.volumes[index] = volume
         return volume
 
-    def _preprocessed(self, case: Case) -> tuple[torch.Tensor, torch.Tensor]:
-        """Image float16 (C, D, H, W) and label int16 (D, H, W) on the working grid, from the disk cache if there."""
+    @staticmethod
+    def _kinds(case: Case) -> tuple[str, ...]:
+        return ("image", "label") if case.images else ("label",)
+
+    def _preprocessed(self, case: Case, synthesis: Synthesis | None) -> tuple[torch.Tensor, ...]:
+        """Image float16 (C, D, H, W), if it has one, and label int16 (D, H, W) on the working grid, from the disk cache if
+        there."""
         if self.cache is None:
-            return self._preprocess(case)
-        settings = json.dumps([self.preprocessing, str(case.images[0].resolve())], sort_keys=True, default=str)
+            return self._preprocess(case, synthesis)
+        source = (case.images or (case.label,))[0]
+        settings = json.dumps([self.preprocessing, str(source.resolve())], sort_keys=True, default=str)
         stem = f"{case.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
-        files = [self.cache / f"{stem}-{kind}.npy" for kind in ("image", "label")]
+        files = [self.cache / f"{stem}-{kind}.npy" for kind in self._kinds(case)]
         if not all(file.is_file() for file in files):
             self.cache.mkdir(parents=True, exist_ok=True)
-            for file, tensor in zip(files, self._preprocess(case), strict=True):
+            for file, tensor in zip(files, self._preprocess(case, synthesis), strict=True):
                 with atomic_path(file) as temporary:
                     np.save(temporary, tensor.numpy())
-        image, label = (torch.from_numpy(np.load(file, allow_pickle=False)) for file in files)
-        return image, label
+        return tuple(torch.from_numpy(np.load(file, allow_pickle=False)) for file in files)
 
-    def _preprocess(self, case: Case) -> tuple[torch.Tensor, torch.Tensor]:
+    def _preprocess(self, case: Case, synthesis: Synthesis | None) -> tuple[torch.Tensor, ...]:
+        if synthesis is not None:
+            return (read_label_map(case, synthesis, self.preprocessing),)
         volume, label = read_case(case, self.channels)
         if label is None:
             raise InputError(f"The training case {case.images[0]} has no label.")

@@ -79,6 +79,28 @@ PRESETS = {
             regions={"whole tumour": (1, 2, 3), "tumour core": (2, 3), "enhancing tumour": (3,)},
         ),
         Preset(
+            "brain",
+            "Brain MR of any contrast, trained on synthetic images of label maps (tools.brain_datalist)",
+            "brain-mr",
+            {
+                "spacing": [1.5, 1.5, 1.5],
+                "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
+                "patch_size": [96, 112, 96],
+                "modality": "MR",
+            },
+            model={"strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2]]},
+            training={"learning_rate": 1e-3},
+            foreign={"cine-mr": (), "abdomen-mr": ()},
+            augmentation={
+                "rotate_degrees": [12, 12, 12],
+                "scale": 0.15,
+                "deform": 0.05,
+                "probability": 0.7,
+                "gamma": [0.7, 1.5],
+                "noise": 0.1,
+            },
+        ),
+        Preset(
             "acdc",
             "ACDC short-axis cine MR: right ventricle, left ventricular myocardium, left ventricle",
             "cine-mr",
@@ -105,6 +127,7 @@ PRESETS = {
             },
             augmentation={
                 "rotate_degrees": [0, 0, 30],
+                "quarter_turns": [0, 1],  # in-plane directions of short-axis stacks are arbitrary
                 "scale": 0.2,
                 "intensity_shift": 0.2,
                 "intensity_scale": 0.2,

@@ -14,18 +14,24 @@ from monai.transforms import (
     RandFlipd,
     RandGaussianNoised,
     RandGaussianSmoothd,
+    RandRotate90d,
     RandScaleIntensityd,
     RandShiftIntensityd,
+    RandSmoothDeformd,
     SpatialPadd,
+    Transform,
 )
 
 KEYS = ("image", "label")
 CROP_MARGIN = 1.2  # the crop is wider than the patch where it is rotated, so that no corner lies outside the image
+DEFORM_CELL = 24  # voxels between the control points of the smooth deformation
 
 AUGMENTATION: dict[str, Any] = {
     "probability": 0.3,
     "rotate_degrees": [0, 0, 0],  # about the working axes
+    "quarter_turns": [],  # two working axes in whose plane patches are turned by 90, 180 or 270 degrees; none: no turns
     "scale": 0.0,
+    "deform": 0.0,  # largest smooth shift, as a part of the patch size
     "intensity_shift": 0.0,  # in units of the normalised image
     "intensity_scale": 0.0,
     "gamma": None,
@@ -35,26 +41,30 @@ AUGMENTATION: dict[str, Any] = {
 }
 
 
-def cached_transform(patch_size: list[int], augmentation: dict[str, Any]) -> Compose:
+def cached_transform(patch_size: list[int], augmentation: dict[str, Any], keys: tuple[str, ...] = KEYS) -> Compose:
     """Once per volume: pads it to at least the crop size and lists its foreground and background voxels."""
     return Compose(
         [
-            SpatialPadd(KEYS, crop_size(patch_size, augmentation), mode="edge"),
+            SpatialPadd(keys, crop_size(patch_size, augmentation), mode="edge"),
             FgBgToIndicesd("label", output_shape=None),
         ]
     )
 
 
-def training_transform(patch_size: list[int], flip_axes: list[int], augmentation: dict[str, Any]) -> Compose:
+def training_transform(
+    patch_size: list[int], flip_axes: list[int], augmentation: dict[str, Any], make_image: Transform | None = None
+) -> Compose:
     """Once per crop. Mirrors only along ``flip_axes``, which the preset must have named.
 
-    Input and output: a dict with image (C, D, H, W) and label (1, D, H, W), the latter -1 where the truth is unknown.
+    Input and output: a dict with image (C, D, H, W) and label (1, D, H, W), the latter -1 where the truth is unknown. With
+    ``make_image`` (see ``synthesis``) there is no image in the input: it is made once the label map has its final shape.
     """
     a = augmentation
+    keys, modes = (KEYS, ("bilinear", "nearest")) if make_image is None else (("label",), "nearest")
     p = a["probability"]
     steps: list = [
         RandCropByPosNegLabeld(
-            KEYS, "label", crop_size(patch_size, a), pos=a["foreground"], neg=1 - a["foreground"],
+            keys, "label", crop_size(patch_size, a), pos=a["foreground"], neg=1 - a["foreground"],
             fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices", allow_smaller=True,
         ),
     ]  # fmt: skip
@@ -63,11 +73,24 @@ def training_transform(patch_size: list[int], flip_axes: list[int], augmentation
         # Always run: it also cuts the patch from the middle of the crop. One resampling for rotation and scale together.
         steps.append(
             RandAffined(
-                KEYS, prob=max(p, 0.6), rotate_range=degrees, scale_range=_scale_range(patch_size, a),
-                spatial_size=patch_size, mode=("bilinear", "nearest"), padding_mode="border",
+                keys, prob=max(p, 0.6), rotate_range=degrees, scale_range=_scale_range(patch_size, a),
+                spatial_size=patch_size, mode=modes, padding_mode="border",
             )
         )  # fmt: skip
-    steps += [RandFlipd(KEYS, prob=0.5, spatial_axis=axis) for axis in flip_axes]
+    if a["deform"]:
+        coarse = [max(3, round(n / DEFORM_CELL)) for n in patch_size]
+        grid = [-a["deform"], a["deform"]]
+        steps.append(
+            RandSmoothDeformd(
+                keys, patch_size, coarse, pad=1, field_mode="trilinear", align_corners=True, prob=p, def_range=grid,
+                grid_mode=modes, grid_padding_mode="border",
+            )
+        )  # fmt: skip
+    steps += [RandFlipd(keys, prob=0.5, spatial_axis=axis) for axis in flip_axes]
+    if a["quarter_turns"]:
+        steps.append(RandRotate90d(keys, prob=0.75, max_k=3, spatial_axes=tuple(a["quarter_turns"])))
+    if make_image is not None:
+        steps.append(make_image)
     if a["noise"]:
         steps.append(RandGaussianNoised("image", prob=p / 2, std=a["noise"]))
     if a["blur"]:

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
 from ..data.datalist import Datalist
-from ..data.dataset import PatchDataset, StepSampler, pair_labels
+from ..data.dataset import PatchDataset, Source, StepSampler, pair_labels
 from ..data.presets import Preset
 from ..data.rows import FOREIGN, Rows, RowSampling, draw_rows
+from ..data.synthesis import Synthesis
 from ..errors import TrainingError
 from ..inference.device import autocast, resolve_device, resolve_precision
 from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum, deep_supervision_loss
@@ -49,8 +50,14 @@ class TrainingRun:
         if t.init_from:
             self._start_from(t.init_from)
         self.mappings = [pair_labels(datalist, concepts, preset.regions) for datalist in datalists]
+        self.syntheses = [
+            None if d.synthesis is None else Synthesis.from_dict(d.synthesis, str(d.path)) for d in datalists
+        ]
         self.patches = PatchDataset(
-            [(d.split("training"), mapping) for d, mapping in zip(datalists, self.mappings, strict=True)],
+            [
+                Source(d.split("training"), mapping, synthesis)
+                for d, mapping, synthesis in zip(datalists, self.mappings, self.syntheses, strict=True)
+            ],
             settings.preprocessing,
             settings.augmentation,
             config.in_channels,

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from ..concepts import Concept
-from ..data.dataset import read_case
+from ..data.dataset import read_case, read_label_map
 from ..data.preprocessing import plan_grid, prepare_image
+from ..data.synthesis import SynthesizeImaged
 from ..geometry.resample import labels_to_working_grid
 from ..inference.sliding_window import sliding_window_logits
 from .run import TrainingRun
@@ -19,16 +20,23 @@ class Validator:
     def __init__(self, run: TrainingRun):
         self.run = run
         cases = []
-        for datalist, mapping in zip(run.datalists, run.mappings, strict=True):
+        for datalist, mapping, synthesis in zip(run.datalists, run.mappings, run.syntheses, strict=True):
             if datalist.cases.get("validation"):
-                cases += [(case, mapping) for case in datalist.split("validation") if case.label is not None]
+                found = [case for case in datalist.split("validation") if case.label is not None]
+                cases += [(case, mapping, synthesis) for case in found]
         limit = run.training.validation_cases
         if limit and limit < len(cases):  # spread over the list, so that several data sets and patients are in
             cases = [cases[round(i)] for i in np.linspace(0, len(cases) - 1, limit)]
-        self.volumes = [(*self._load(case), mapping) for case, mapping in cases]
+        self.volumes = [
+            (*self._load(case, synthesis, number), mapping) for number, (case, mapping, synthesis) in enumerate(cases)
+        ]
 
-    def _load(self, case) -> tuple[torch.Tensor, torch.Tensor]:
+    def _load(self, case, synthesis, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         preprocessing = self.run.settings.preprocessing
+        if not case.images:  # one image of the label map, the same at every validation
+            label = read_label_map(case, synthesis, preprocessing)
+            make_image = SynthesizeImaged(synthesis, preprocessing["intensity"]).set_random_state(seed=number)
+            return make_image({"label": label[None]})["image"].half(), label
         volume, label = read_case(case, self.run.model.config.in_channels)
         grid = plan_grid(volume.array.shape[1:], volume.affine, preprocessing)
         return prepare_image(volume.array, grid, preprocessing).half(), labels_to_working_grid(label, grid).short()

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from BiPVLSegLib.concepts import ConceptSet, load_concepts
 from BiPVLSegLib.data.datalist import Case, Datalist, read_datalist
-from BiPVLSegLib.data.dataset import LabelMapping, PatchDataset, StepSampler, pair_labels, read_case
+from BiPVLSegLib.data.dataset import LabelMapping, PatchDataset, Source, StepSampler, pair_labels, read_case
 from BiPVLSegLib.data.preprocessing import normalise_, plan_grid, prepare_image
 from BiPVLSegLib.data.presets import PRESETS, get_preset
 from BiPVLSegLib.data.rows import FOREIGN, RowSampling, draw_rows
@@ -47,7 +47,7 @@ def test_a_decathlon_datalist_is_read(tmp_path: Path, image: str) -> None:
     )
     for source in (path, tmp_path, str(path)):
         datalist = read_datalist(source)
-        assert datalist.labels == {"liver": 2, "spleen": 1}
+        assert datalist.labels == {"liver": (2,), "spleen": (1,)}
         assert datalist.modalities == ("CT",)
         first, second = datalist.split("training")
         assert first == Case("a", (tmp_path / image,), tmp_path / image)
@@ -57,13 +57,13 @@ def test_a_decathlon_datalist_is_read(tmp_path: Path, image: str) -> None:
 
 def test_labels_may_map_names_to_values(tmp_path: Path, image: str) -> None:
     write_datalist(tmp_path, {"background": 0, "liver": 6}, [image])
-    assert read_datalist(tmp_path).labels == {"liver": 6}
+    assert read_datalist(tmp_path).labels == {"liver": (6,)}
 
 
 def test_a_datalist_written_by_windows_is_read(tmp_path: Path, image: str) -> None:
     path = write_datalist(tmp_path, HEART_LABELS, [image])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert read_datalist(path).labels["left ventricle"] == 3
+    assert read_datalist(path).labels["left ventricle"] == (3,)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_datalist_written_by_windows_is_read(tmp_path: Path, image: str) -> No
         ('{"labels": ["a", "b"]}', '"labels"'),
         ('{"labels": {"1": ["a"]}}', "no pair"),
         ('{"labels": {"a": "b"}}', "no pair"),
-        ('{"labels": {"a": [1, 2]}}', "no pair"),
+        ('{"labels": {"a": [1, "b"]}}', "no pair"),
         ('{"labels": {"1": "a", "2": "a"}}', "twice"),
         ('{"labels": {"a": 1, "b": 1}}', "two names"),
         ('{"labels": {"1": "a"}, "training": 5}', '"training" is no list'),
@@ -108,7 +108,7 @@ def test_a_missing_datalist_or_split_is_refused(tmp_path: Path, image: str) -> N
 
 
 def datalist_of(labels: dict[str, int]) -> Datalist:
-    return Datalist(Path("dataset.json"), "test", (), labels, {})
+    return Datalist(Path("dataset.json"), "test", (), {name: (value,) for name, value in labels.items()}, {})
 
 
 def test_labels_are_paired_by_name_whatever_their_values_and_order() -> None:
@@ -251,7 +251,7 @@ def patches(folder: Path, seed: int = 0, cache: Path | None = None, **augmentati
         write_hearts(folder)
     preprocessing = {**PREPROCESSING, "flip_axes": augmentation.pop("flip_axes", [])}
     datalist = read_datalist(folder)
-    sources = [(datalist.split("training"), pair_labels(datalist, HEART, {}))]
+    sources = [Source(datalist.split("training"), pair_labels(datalist, HEART, {}))]
     return PatchDataset(sources, preprocessing, {**AUGMENTATION, **augmentation}, 1, seed, cache)
 
 
@@ -322,7 +322,7 @@ def ramp_patches(folder: Path, **augmentation) -> PatchDataset:
     datalist = read_datalist(ramp(folder))
     preprocessing = {**PREPROCESSING, "flip_axes": augmentation.pop("flip_axes")}
     mapping = LabelMapping((True,) * 3, ((1,), (2,), (3,)))
-    return PatchDataset([(datalist.split("training"), mapping)], preprocessing, {**AUGMENTATION, **augmentation}, 1, 0)
+    return PatchDataset([Source(datalist.split("training"), mapping)], preprocessing, {**AUGMENTATION, **augmentation}, 1, 0)
 
 
 def test_nothing_is_mirrored_unless_the_preset_says_so(tmp_path: Path) -> None:
@@ -394,7 +394,7 @@ def test_a_training_case_without_a_label_is_refused(tmp_path: Path) -> None:
 def test_two_data_sets_keep_their_own_label_values(tmp_path: Path) -> None:
     whole = read_datalist(write_hearts(tmp_path / "whole", training=1))
     part = read_datalist(write_hearts(tmp_path / "part", 1, 1, (0, 0, 0, 9), {"9": "left ventricle"}))
-    sources = [(d.split("training"), pair_labels(d, HEART, {})) for d in (whole, part)]
+    sources = [Source(d.split("training"), pair_labels(d, HEART, {})) for d in (whole, part)]
     data = PatchDataset(sources, PREPROCESSING, AUGMENTATION, 1, 0)
     by_item = {int(patch["item"]): patch for patch in (data[0], data[1])}
     assert set(by_item[1]["label"].unique().tolist()) <= {0, 9}

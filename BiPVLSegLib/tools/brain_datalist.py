@@ -1,0 +1,68 @@
+"""``python -m BiPVLSegLib.tools.brain_datalist LABEL_MAPS TARGET``: a dataset.json for training on synthetic brain images.
+
+LABEL_MAPS is the folder of the SynthSeg training label maps (https://github.com/BBillot/SynthSeg, Apache-2.0) with their
+``generation_priors.json``. The names of its structures become those of the concept set ``brain-mr``; structures of both
+sides that look alike share a tissue. Contrasts are drawn without regard to any modality, as SynthSeg does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..concepts import fold_name, load_concepts
+
+MEAN, STD = [0, 255], [0, 30]
+CEREBROSPINAL_FLUID = 24  # in the maps, though not among the structures that SynthSeg segments
+LEFT_OF = {
+    41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26, 60: 28, 62: 30,
+}  # fmt: skip
+SAME_TISSUE = {5: 4, 136: 4, 137: 4, 163: 4, 164: 4, 14: 4, 15: 4, 18: 17}  # ventricles are one fluid
+VALIDATION = 2  # maps kept apart
+
+
+def datalist(folder: Path) -> dict:
+    """The content of the dataset.json."""
+    priors = json.loads((folder / "generation_priors.json").read_text(encoding="utf-8"))
+    values = [value for value in priors["generation_labels"] if value]
+    labels: dict[str, list[int]] = {"cerebrospinal fluid": [CEREBROSPINAL_FLUID]}
+    rows = zip(priors["generation_labels"], priors["synthseg_segmentation_names"], strict=True)
+    for value, name in rows:
+        if name != "background":
+            labels.setdefault(name, []).append(value)
+    known = {fold_name(name) for name in load_concepts("brain-mr").names}
+    missing = [name for name in labels if fold_name(name) not in known]
+    if missing:
+        raise SystemExit(f"the concept set brain-mr has no row for {missing}")
+    tissues: dict[int, list[int]] = {}
+    for value in values:
+        first = LEFT_OF.get(value, value)
+        tissues.setdefault(SAME_TISSUE.get(first, first), []).append(value)
+    maps = [{"label": str(path.resolve())} for path in sorted(folder.glob("*.nii.gz"))]
+    brain = sorted(value for structure in labels.values() for value in structure)
+    return {
+        "name": "SynthSeg label maps",
+        "modality": {"0": "MR"},
+        "labels": labels,
+        "synthesis": {
+            "tissues": [{"values": group, "mean": MEAN, "std": STD} for group in tissues.values()],
+            "background": [0, 40],
+            "kept_when_stripped": brain,
+        },
+        "training": maps[:-VALIDATION],
+        "validation": maps[-VALIDATION:],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("label_maps", type=Path)
+    parser.add_argument("target", type=Path, help="the dataset.json to write")
+    options = parser.parse_args()
+    options.target.parent.mkdir(parents=True, exist_ok=True)
+    options.target.write_text(json.dumps(datalist(options.label_maps), indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Training images made from label maps: what a user who has only labels relies on."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from BiPVLSegLib.concepts import Concept, ConceptSet
+from BiPVLSegLib.data.datalist import read_datalist
+from BiPVLSegLib.data.dataset import PatchDataset, Source, pair_labels
+from BiPVLSegLib.data.synthesis import Synthesis, SynthesizeImaged
+from BiPVLSegLib.data.transforms import AUGMENTATION
+from BiPVLSegLib.errors import InputError
+from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
+
+SHAPE = (40, 44, 36)
+SYNTHESIS = {
+    "tissues": [
+        {"values": [3, 42], "mean": [60, 220], "std": [0, 5]},
+        {"values": [7], "mean": [60, 220], "std": [0, 5]},
+        {"values": [50], "mean": [60, 220], "std": [0, 5]},
+    ],
+    "background": [0, 30],
+    "kept_when_stripped": [3, 42, 7],
+}
+ZSCORE = {"mode": "zscore", "clip": [0.5, 99.5]}
+CONCEPTS = ConceptSet("two", (Concept("cortex", "Cortex in a test image"), Concept("core", "Core in a test image")))
+
+
+def label_map() -> np.ndarray:
+    """A head: skull 50, left cortex 3, right cortex 42, core 7."""
+    i, j, k = np.indices(SHAPE) - np.array(SHAPE).reshape(3, 1, 1, 1) / 2
+    radius = np.sqrt(i**2 + j**2 + k**2)
+    label = np.zeros(SHAPE, np.int16)
+    label[radius < 17] = 50
+    label[radius < 14] = np.where(i < 0, 42, 3)[radius < 14]
+    label[radius < 7] = 7
+    return label
+
+
+@pytest.fixture
+def datalist(tmp_path):
+    nib.save(nib.Nifti1Image(label_map(), np.diag([1.0, 1, 1, 1])), tmp_path / "map.nii.gz")
+    content = {"labels": {"cortex": [3, 42], "core": 7}, "synthesis": SYNTHESIS, "training": [{"label": "map.nii.gz"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    return read_datalist(tmp_path)
+
+
+def patches(datalist, cache=None, seed: int = 0, **augmentation) -> PatchDataset:
+    preprocessing = {**DEFAULT_PREPROCESSING, "spacing": [1, 1, 1], "patch_size": [32, 32, 32], "intensity": ZSCORE}
+    synthesis = Synthesis.from_dict(datalist.synthesis, "dataset.json")
+    source = Source(datalist.split("training"), pair_labels(datalist, CONCEPTS, {}), synthesis)
+    return PatchDataset([source], preprocessing, {**AUGMENTATION, **augmentation}, 1, seed, cache)
+
+
+def make(seed: int, **changes) -> tuple[np.ndarray, np.ndarray]:
+    synthesis = Synthesis.from_dict({**SYNTHESIS, **changes}, "dataset.json")
+    label = torch.from_numpy(label_map())
+    transform = SynthesizeImaged(synthesis, ZSCORE).set_random_state(seed=seed)
+    return transform({"label": label[None]})["image"][0].numpy(), label.numpy()
+
+
+def test_a_data_set_of_label_maps_gives_patches_with_images(datalist):
+    data = patches(datalist, rotate_degrees=[10, 10, 10], deform=0.05, probability=1.0)
+    first, second = data[0], data[1]
+    assert first["image"].shape == (1, 32, 32, 32) and first["image"].dtype == torch.float32
+    assert not torch.equal(first["image"], second["image"]), "every patch has its own contrast"
+    assert set(np.unique(first["label"])) <= {0, 3, 7, 42, 50}
+    assert torch.isfinite(first["image"]).all()
+
+
+def test_patches_depend_on_seed_and_number_only(datalist, tmp_path):
+    first, again = patches(datalist, deform=0.05), patches(datalist, tmp_path / "cache", deform=0.05)
+    again[5]
+    assert torch.equal(first[3]["image"], again[3]["image"])
+    assert torch.equal(first[3]["image"], patches(datalist, tmp_path / "cache", deform=0.05)[3]["image"]), "from disk"
+    assert not torch.equal(first[3]["image"], patches(datalist, seed=1, deform=0.05)[3]["image"])
+
+
+def test_both_values_of_a_structure_are_one_class(datalist):
+    mapping = pair_labels(datalist, CONCEPTS, {})
+    cortex, core = mapping.masks(torch.from_numpy(label_map()))
+    assert cortex.sum() == np.isin(label_map(), (3, 42)).sum() and core.sum() == (label_map() == 7).sum()
+
+
+def test_sides_look_alike_tissues_differ_and_contrast_changes():
+    order = set()
+    for seed in range(12):
+        image, label = make(seed, kept_when_stripped=[])
+        left, right, core = (np.median(image[label == value]) for value in (3, 42, 7))
+        assert abs(left - right) < 0.6, "one tissue, whatever the bias field does"
+        order.add(core > left)
+    assert order == {True, False}, "no contrast is preferred"
+
+
+def test_some_images_have_no_skull():
+    images = [make(seed) for seed in range(12)]
+    skull = [np.ptp(image[label == 50]) < 1e-3 for image, label in images]
+    assert 1 < sum(skull) < 11
+    for image, label in images:
+        assert np.ptp(image[np.isin(label, (3, 42, 7))]) > 0.1, "the brain is always drawn"
+
+
+def test_images_are_normalised_like_real_ones():
+    for seed in range(4):
+        image, _ = make(seed, background=None)
+        inside = image[image != image.min()]
+        assert abs(inside.mean()) < 0.2 and 0.7 < inside.std() < 1.3
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"tissues": []}, "exactly one tissue"),
+        ({"tissues": [{"values": [3], "mean": [5, 1], "std": [0, 1]}]}, "range"),
+        ({"tissues": [{"values": [3, 3], "mean": [1, 5], "std": [0, 1]}]}, "exactly one tissue"),
+        ({"tissues": [{"values": [3]}]}, "mean"),
+    ],
+)
+def test_a_wrong_synthesis_is_a_sentence(change, word):
+    with pytest.raises(InputError, match=word):
+        Synthesis.from_dict({**SYNTHESIS, **change}, "dataset.json")
+
+
+def test_label_values_without_tissue_are_named(datalist):
+    datalist.synthesis["tissues"] = datalist.synthesis["tissues"][:2]
+    with pytest.raises(InputError, match=r"map\.nii\.gz.*\[50\]"):
+        patches(datalist).fill()
