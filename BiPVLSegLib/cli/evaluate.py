@@ -24,12 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     parser.add_argument("--precision", default="auto", help="auto, bf16, fp16 or fp32 (default: auto)")
     parser.add_argument("--overlap", type=float, metavar="X", help="of the windows (default: the model's)")
+    parser.add_argument("--text-fidelity", action="store_true",
+                        help="measure how far the model follows changed texts instead (fidelity.txt, fidelity.json)")  # fmt: skip
     parser.add_argument("--flips", action="store_true", help="average over mirrored versions")
 
 
 def run(options: argparse.Namespace) -> None:
     from ..evaluation.evaluate import evaluate
+    from ..evaluation.text_fidelity import text_fidelity
 
+    if options.text_fidelity:
+        settings = {name: getattr(options, name) for name in ("concepts", "limit", "device", "precision", "overlap")}
+        print(text_fidelity(options.data, options.split, options.model, options.output, **settings))
+        print(f"Report: {options.output}")
+        return
     print(
         evaluate(
             options.data,

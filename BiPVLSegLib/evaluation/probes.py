@@ -1,0 +1,185 @@
+"""Changed concept texts, and what a model that follows its texts should draw for them.
+
+Each probe asks a question about one property: does the order of the rows matter, does a row follow its text, does the name
+alone do, does another writer's wording. A probe may need several tables (one per pair of rows, one per concept).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts, read_csv
+from ..data.presets import PRESETS
+from ..paths import resources_folder
+
+TYPOS = 0.05
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+FOREIGN_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table to ask for. ``meaning``: row name -> names of the classes that its text describes; none: nothing."""
+
+    concepts: ConceptSet
+    meaning: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One property. ``aim`` is the largest drop in Dice points that is good; None where the drop is only reported."""
+
+    name: str
+    done: str
+    tables: tuple[Table, ...]
+    aim: float | None = None
+    skipped: str = field(default="")
+
+
+def evaluation_folder() -> Path:
+    """Wordings that no training may use: one CSV per concept set, and ``unions.json``."""
+    return resources_folder() / "Evaluation"
+
+
+def all_probes(concepts: ConceptSet, seed: int = 0) -> list[Probe]:
+    """Every probe for a table of at least one row."""
+    rng = np.random.default_rng(seed)
+    return [
+        Probe("order", "rows in reverse order", (_same(concepts, reversed(concepts.concepts)),), 0.0),
+        Probe("swap", "the texts of two rows exchanged", tuple(_swaps(concepts)), 2.0),
+        Probe("alone", "one class asked at a time", tuple(_same(concepts, [row]) for row in concepts), 3.0),
+        Probe("name only", "title without concepts", (_changed(concepts, _without_concepts),), 5.0),
+        Probe("description only", "concepts without the name", (_changed(concepts, _without_title),), 10.0),
+        _paraphrase(concepts),
+        Probe("typos", "5 % of characters wrong", (_changed(concepts, lambda row: _typos(row, rng)),), 5.0),
+        Probe("dropped", "one concept left out everywhere", tuple(_dropped(concepts)), 2.0),
+        _foreign(concepts),
+        _union(concepts),
+        _mismatch(concepts),
+    ]
+
+
+def _same(concepts: ConceptSet, rows) -> Table:
+    rows = tuple(rows)
+    return Table(replace(concepts, concepts=rows), {row.name: (row.name,) for row in rows})
+
+
+def _changed(concepts: ConceptSet, change) -> Table:
+    return _same(concepts, [change(row) for row in concepts])
+
+
+def _without_concepts(row: Concept) -> Concept:
+    return replace(row, **dict.fromkeys(CONCEPT_FIELDS, "")) if row.title else row
+
+
+def _without_title(row: Concept) -> Concept:
+    return replace(row, title="") if any(row.texts[1:]) else row
+
+
+def _texts_of(row: Concept, other: Concept) -> Concept:
+    """``row`` with all texts of ``other``."""
+    return replace(row, title=other.title, **{name: getattr(other, name) for name in CONCEPT_FIELDS})
+
+
+def _swaps(concepts: ConceptSet) -> list[Table]:
+    """All pairs of up to four rows, neighbours of longer tables."""
+    rows = concepts.concepts
+    pairs = list(itertools.combinations(range(len(rows)), 2))
+    if len(rows) > 4:
+        pairs = [(i, i + 1) for i in range(len(rows) - 1)]
+    tables = []
+    for i, j in pairs:
+        changed = list(rows)
+        changed[i], changed[j] = _texts_of(rows[i], rows[j]), _texts_of(rows[j], rows[i])
+        meaning = {row.name: (row.name,) for row in rows}
+        meaning[rows[i].name], meaning[rows[j].name] = (rows[j].name,), (rows[i].name,)
+        tables.append(Table(replace(concepts, concepts=tuple(changed)), meaning))
+    return tables
+
+
+def _typos(row: Concept, rng: np.random.Generator) -> Concept:
+    def spoil(text: str) -> str:
+        letters = list(text)
+        for place in rng.choice(len(letters), size=round(TYPOS * len(letters)), replace=False) if letters else ():
+            letters[place] = LETTERS[rng.integers(len(LETTERS))]
+        return "".join(letters)
+
+    return replace(row, **{name: spoil(getattr(row, name)) for name in ("title", *CONCEPT_FIELDS)})
+
+
+def _dropped(concepts: ConceptSet) -> list[Table]:
+    return [_changed(concepts, lambda row, name=name: _without(row, name)) for name in CONCEPT_FIELDS]
+
+
+def _without(row: Concept, name: str) -> Concept:
+    left = [text for field_name, text in zip(("title", *CONCEPT_FIELDS), row.texts) if field_name != name]
+    return replace(row, **{name: ""}) if any(left) else row
+
+
+def _paraphrase(concepts: ConceptSet) -> Probe:
+    done = "texts reworded by another writer"
+    wordings = _wordings(concepts.name)
+    if not all(fold_name(row.name) in wordings for row in concepts):
+        return Probe("paraphrase", done, (), 3.0, f"no wordings for all rows of '{concepts.name}'")
+    return Probe(
+        "paraphrase", done, (_changed(concepts, lambda row: _texts_of(row, wordings[fold_name(row.name)])),), 3.0
+    )
+
+
+def _wordings(set_name: str) -> dict[str, Concept]:
+    path = evaluation_folder() / f"{set_name}.csv"
+    return {fold_name(row.name): row for row in read_csv(path)} if path.is_file() else {}
+
+
+def foreign_rows(concepts: ConceptSet) -> list[Concept]:
+    """Rows for organs that are not in images of this table, in the evaluation's wording where there is one."""
+    preset = next((p for p in PRESETS.values() if p.concepts == concepts.name and p.foreign), None)
+    rows = []
+    for name, organs in (preset.foreign if preset else {}).items():
+        wordings = _wordings(name)
+        found = load_concepts(name)
+        rows += [wordings.get(fold_name(r.name), r) for r in (found.select(organs) if organs else found)]
+    rows = [row for row in rows if fold_name(row.name) not in {fold_name(name) for name in concepts.names}]
+    places = np.linspace(0, len(rows) - 1, min(FOREIGN_ROWS, len(rows))).round().astype(int)
+    return [replace(rows[place], label=None, color=None) for place in places]
+
+
+def _foreign(concepts: ConceptSet) -> Probe:
+    tables = []
+    for row in foreign_rows(concepts):
+        table = replace(concepts, concepts=(*concepts.concepts, row))
+        tables.append(Table(table, {**{own.name: (own.name,) for own in concepts}, row.name: ()}))
+    skipped = "" if tables else f"no foreign organs are known for '{concepts.name}'"
+    return Probe("foreign", "a row for an organ that is not there", tuple(tables), 1.0, skipped)
+
+
+def _union(concepts: ConceptSet) -> Probe:
+    done, tables = "one text for two classes", []
+    path = evaluation_folder() / "unions.json"
+    for entry in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []:
+        names = {fold_name(name): name for name in concepts.names}
+        parts = [names.get(fold_name(name)) for name in entry["classes"]]
+        if entry["set"] != concepts.name or None in parts:
+            continue
+        row = Concept(entry["name"], entry["title"], **{name: entry[name] for name in CONCEPT_FIELDS})
+        rest = [own for own in concepts if own.name not in parts]
+        table = replace(concepts, concepts=(row, *rest))
+        tables.append(Table(table, {row.name: tuple(parts), **{own.name: (own.name,) for own in rest}}))
+    return Probe("union", done, tuple(tables), None, "" if tables else f"no unions of '{concepts.name}'")
+
+
+def _mismatch(concepts: ConceptSet) -> Probe:
+    others: Sequence[Concept] = foreign_rows(concepts)
+    done = "concepts of another organ under this name"
+    if not others:
+        return Probe("mismatch", done, (), None, f"no foreign organs are known for '{concepts.name}'")
+    donors = itertools.cycle(others)
+    return Probe(
+        "mismatch", done, (_changed(concepts, lambda row: replace(_texts_of(row, next(donors)), title=row.title)),)
+    )
