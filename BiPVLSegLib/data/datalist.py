@@ -73,7 +73,12 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     modality = content.get("modality", {})
     names = modality.values() if isinstance(modality, dict) else [modality]
     return Datalist(
-        path, str(content.get("name", path.parent.name)), tuple(map(str, names)), _labels(path, content), cases, synthesis
+        path,
+        str(content.get("name", path.parent.name)),
+        tuple(map(str, names)),
+        _labels(path, content),
+        cases,
+        synthesis,
     )
 
 

@@ -1,7 +1,8 @@
 """Which rows of which texts a training step asks for.
 
 Texts only steer what training has let them steer. So the rows of each step are a random subset of the classes in random
-order, some of their concepts are left out, and now and then a row asks for an organ that is not in the image.
+order, in the words of several writers, with some of their concepts left out; now and then two classes are asked for as one, or
+a row asks for an organ that is not in the image.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..concepts import CONCEPT_FIELDS, Concept
+from .wordings import Wordings
 
-FOREIGN = -1
+FOREIGN: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class RowSampling:
         subset: probability of asking for a random subset of the classes instead of all.
         shuffle: draw the order of the rows.
         foreign: probability of each of up to two rows for organs that are not in the image.
+        union: probability of asking for several classes as one, where the wordings have texts for that.
+        reword: probability of a row in other writers' words.
+        misspell: probability of a row with typing errors.
         drop_concept: probability of leaving out each concept.
         drop_title: probability of leaving out the title.
         title_only: probability of leaving out all five concepts of a row.
@@ -32,39 +37,76 @@ class RowSampling:
     subset: float = 0.4
     shuffle: bool = True
     foreign: float = 0.2
+    union: float = 0.15
+    reword: float = 0.5
+    misspell: float = 0.15
     drop_concept: float = 0.15
     drop_title: float = 0.1
     title_only: float = 0.1
 
+    @property
+    def uses_wordings(self) -> bool:
+        return bool(self.union or self.reword or self.misspell)
+
     @classmethod
     def all_rows(cls) -> RowSampling:
-        return cls(subset=0, shuffle=False, foreign=0, drop_concept=0, drop_title=0, title_only=0)
+        nothing = {
+            "subset": 0,
+            "foreign": 0,
+            "union": 0,
+            "reword": 0,
+            "misspell": 0,
+            "drop_concept": 0,
+            "drop_title": 0,
+        }
+        return cls(shuffle=False, title_only=0, **nothing)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one step: ``classes`` are indices into the concept table, FOREIGN for organs that are not there."""
+    """The rows of one step. ``classes``: for each the indices of its classes in the concept table, most often one, several
+    for a union, FOREIGN for an organ that is not there."""
 
-    classes: tuple[int, ...]
+    classes: tuple[tuple[int, ...], ...]
     concepts: tuple[Concept, ...]
 
 
 def draw_rows(
-    concepts: Sequence[Concept], foreign: Sequence[Concept], sampling: RowSampling, rng: np.random.Generator
+    concepts: Sequence[Concept],
+    foreign: Sequence[Concept],
+    sampling: RowSampling,
+    rng: np.random.Generator,
+    wordings: Wordings | None = None,
 ) -> Rows:
-    """Rows of one step; the same ``rng`` state gives the same rows."""
+    """Rows of one step; the same ``rng`` state gives the same rows. Without ``wordings`` there are only the table's own."""
     count = len(concepts)
     chosen = list(range(count))
     if rng.random() < sampling.subset:
         chosen = sorted(rng.choice(count, size=int(rng.integers(1, count + 1)), replace=False).tolist())
-    rows = [(index, concepts[index]) for index in chosen]
+    rows = [((index,), concepts[index]) for index in chosen]
+    if wordings is not None:
+        rows = _in_other_words(rows, sampling, rng, wordings)
     for _ in range(2):
         if len(foreign) and rng.random() < sampling.foreign:
             rows.append((FOREIGN, foreign[int(rng.integers(len(foreign)))]))
     if sampling.shuffle:
         rng.shuffle(rows)
-    rows = [(index, _dropped(concept, sampling, rng)) for index, concept in rows]
-    return Rows(tuple(index for index, _ in rows), tuple(concept for _, concept in rows))
+    rows = [(members, _dropped(concept, sampling, rng)) for members, concept in rows]
+    return Rows(tuple(members for members, _ in rows), tuple(concept for _, concept in rows))
+
+
+def _in_other_words(rows: list, sampling: RowSampling, rng: np.random.Generator, wordings: Wordings) -> list:
+    reworded = [
+        (members, wordings.reworded(members[0], row, rng) if rng.random() < sampling.reword else row)
+        for members, row in rows
+    ]
+    if wordings.unions and rng.random() < sampling.union:
+        union = wordings.unions[int(rng.integers(len(wordings.unions)))]
+        rest = [(members, row) for members, row in reworded if members[0] not in union.members]
+        reworded = [(union.members, union.rows[int(rng.integers(len(union.rows)))]), *rest]
+    return [
+        (members, wordings.misspell(row, rng) if rng.random() < sampling.misspell else row) for members, row in reworded
+    ]
 
 
 def _dropped(concept: Concept, sampling: RowSampling, rng: np.random.Generator) -> Concept:

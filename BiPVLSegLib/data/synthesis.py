@@ -73,7 +73,9 @@ class Synthesis:
         known = {0, *(value for tissue in self.tissues for value in tissue.values)}
         unknown = sorted(set(np.unique(label).tolist()) - known)
         if unknown:
-            raise InputError(f'{name}: the label value(s) {unknown} belong to no tissue of "synthesis" in dataset.json.')
+            raise InputError(
+                f'{name}: the label value(s) {unknown} belong to no tissue of "synthesis" in dataset.json.'
+            )
 
 
 def _range(pair: Any) -> tuple[float, float]:

@@ -15,8 +15,9 @@ from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_conc
 from ..data.datalist import Datalist
 from ..data.dataset import PatchDataset, Source, StepSampler, pair_labels
 from ..data.presets import Preset
-from ..data.rows import FOREIGN, Rows, RowSampling, draw_rows
+from ..data.rows import Rows, RowSampling, draw_rows
 from ..data.synthesis import Synthesis
+from ..data.wordings import load_wordings, rows_by_name, wordings_folder
 from ..errors import TrainingError
 from ..inference.device import autocast, resolve_device, resolve_precision
 from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum, deep_supervision_loss
@@ -66,6 +67,7 @@ class TrainingRun:
         )
         self.sampling = self._row_sampling()
         self.foreign = foreign_concepts(preset, concepts)
+        self.wordings = load_wordings(concepts, t.seed) if self.sampling.uses_wordings else None
         self.vectors: dict[str, Tensor] = {}
         if self.model.text is not None:
             self._prepare_texts()
@@ -111,7 +113,8 @@ class TrainingRun:
         if self.model.text is None or not self.training.freeze_text:
             return
         self.model.text.eval()
-        own = sorted({t for concept in [*self.concepts, *self.foreign] for t in concept.texts if t})
+        own = {t for concept in [*self.concepts, *self.foreign] for t in concept.texts if t}
+        own = sorted(own.union(self.wordings.everything() if self.wordings is not None else ()))
         with torch.no_grad():
             self.vectors = dict(zip(own, self.model.text.encode_texts(own), strict=True))
 
@@ -186,19 +189,22 @@ class TrainingRun:
         """Total loss of one step and its parts. All that is random in it depends on (seed, step) only."""
         torch.manual_seed(hash((self.training.seed, step)) % 2**31)
         rows = draw_rows(
-            self.concepts.concepts, self.foreign, self.sampling, np.random.default_rng([self.training.seed, 2, step])
+            self.concepts.concepts,
+            self.foreign,
+            self.sampling,
+            np.random.default_rng([self.training.seed, 2, step]),
+            self.wordings,
         )
         image, label = batch["image"].to(self.device), batch["label"].to(self.device)
         masks = [self._class_masks(label, batch["item"], index) for index in range(len(self.concepts))]
         known = self.patches.known(batch["item"]).to(self.device)
-        class_mask = torch.stack(
-            [known[:, c] if c != FOREIGN else torch.ones_like(known[:, 0]) for c in rows.classes], 1
-        )
+        class_mask = torch.stack([known[:, list(members)].all(1) for members in rows.classes], 1)  # foreign: all known
+        row_masks = [_union_mask([masks[c] for c in members]) for members in rows.classes]
         with autocast(self.device, self.dtype):
             text = self._text_tokens(rows)
             out = self.model(image, text, class_mask, training_output=True)
         nested = self.model.config.nested
-        target = make_target([masks[c] if c != FOREIGN else None for c in rows.classes], label, nested)
+        target = make_target(row_masks, label, nested)
         losses = self.losses
         parts = {"segmentation": losses["segmentation"](out.logits, target, class_mask)}
         if out.auxiliary:
@@ -208,7 +214,7 @@ class TrainingRun:
         if "class_embedding" in losses:
             parts["class_embedding"] = losses["class_embedding"](out.class_map, out.logits, class_mask)
         if "alignment" in losses:
-            parts["alignment"] = self._alignment(rows, out.visual, masks, class_mask)
+            parts["alignment"] = self._alignment(rows, out.visual, row_masks, class_mask)
         parts = {name: value for name, value in parts.items() if value is not None}
         if "total" in losses:
             return losses["total"](parts)
@@ -236,13 +242,15 @@ class TrainingRun:
         mask = torch.tensor([[bool(t) for t in c.texts] for c in rows.concepts], device=self.device)
         return TextTokens(tokens[None], mask[None])
 
-    def _alignment(self, rows: Rows, visual: Tensor, masks: list[Tensor], class_mask: Tensor) -> Tensor | None:
+    def _alignment(
+        self, rows: Rows, visual: Tensor, row_masks: list[Tensor | None], class_mask: Tensor
+    ) -> Tensor | None:
         """Alignment loss over the classes that are present in the patches; None with fewer than two different ones."""
         present = [
             (b, n)
-            for n, c in enumerate(rows.classes)
+            for n, mask in enumerate(row_masks)
             for b in range(len(visual))
-            if c != FOREIGN and class_mask[b, n] and masks[c][b].any()
+            if mask is not None and class_mask[b, n] and mask[b].any()
         ]
         if len({rows.classes[n] for _, n in present}) < 2:
             return None
@@ -259,7 +267,8 @@ class TrainingRun:
         index = torch.tensor([[place.get(t, 0) for t in row] for row in texts], device=self.device)
         mask = torch.tensor([[bool(t) for t in row] for row in texts], device=self.device)
         rows_of = torch.stack([visual[b, n] for b, n in present])
-        ids = torch.tensor([rows.classes[n] for _, n in present], device=self.device)
+        kinds = {members: number for number, members in enumerate(dict.fromkeys(rows.classes))}
+        ids = torch.tensor([kinds[rows.classes[n]] for _, n in present], device=self.device)
         return self.losses["alignment"](rows_of, projected[index], mask, ids)
 
 
@@ -271,6 +280,11 @@ def check_patch_size(config: BiPVLSegConfig) -> None:
             f"preprocessing.patch_size is {list(patch)}; along each axis it must be a multiple of {list(divisor)}, and "
             "larger along at least one"
         )
+
+
+def _union_mask(masks: list[Tensor]) -> Tensor | None:
+    """Where any of the masks is; None without masks."""
+    return torch.stack(masks).any(0) if masks else None
 
 
 def make_target(masks: list[Tensor | None], label: Tensor, nested: bool) -> Tensor:
@@ -287,13 +301,15 @@ def make_target(masks: list[Tensor | None], label: Tensor, nested: bool) -> Tens
 
 
 def foreign_concepts(preset: Preset, concepts: ConceptSet) -> list[Concept]:
-    """Rows for organs that are never in such images, as the preset names them."""
+    """Rows for organs that are never in such images, as the preset names them, in all the wordings that there are."""
     own = {fold_name(name) for name in concepts.names}
     found = []
     for name, organs in preset.foreign.items():
+        writers = [rows_by_name(path) for path in sorted((wordings_folder() / name).glob("*.csv"))]
         for concept in load_concepts(name):
             if fold_name(concept.name) not in own and (not organs or concept.name in organs):
                 found.append(concept)
+                found += [writer[fold_name(concept.name)] for writer in writers if fold_name(concept.name) in writer]
     return found
 
 

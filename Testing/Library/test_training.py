@@ -354,7 +354,7 @@ def part(tmp_path_factory) -> Path:
 
 
 def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part: Path, settings: list[str]) -> None:
-    run = a_run([data, part], [*settings, "batch_size=6", "rows={'foreign': 1.0, 'subset': 0}", "auxiliary_weight=0"])
+    run = a_run([data, part], [*settings, "batch_size=6", "rows={'foreign': 1.0, 'subset': 0, 'union': 0}", "auxiliary_weight=0"])
     seen = {}
 
     def spy(_module, arguments) -> None:
@@ -368,18 +368,18 @@ def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part
     loss, _ = run.step_loss(0, batch)
     assert loss.isfinite()
     classes = rows["drawn"].classes
-    assert sorted(classes) == [FOREIGN, FOREIGN, 0, 1, 2]
-    lv = classes.index(2) + 1
+    assert sorted(classes) == [FOREIGN, FOREIGN, (0,), (1,), (2,)]
+    lv = classes.index((2,)) + 1
     for sample, item in enumerate(batch["item"].tolist()):
         label, target = batch["label"][sample], seen["target"][sample]
         if item < 3:
             assert seen["mask"][sample].all()
             for value in (1, 2, 3):
-                assert torch.equal(target == classes.index(value - 1) + 1, label == value)
+                assert torch.equal(target == classes.index((value - 1,)) + 1, label == value)
         else:
-            assert seen["mask"][sample].tolist() == [c in (FOREIGN, 2) for c in classes]
+            assert seen["mask"][sample].tolist() == [c in (FOREIGN, (2,)) for c in classes]
             assert torch.equal(target == lv, label == 9) and set(target.unique().tolist()) <= {0, lv}
-            hidden = [classes.index(c) + 1 for c in (0, 1)]
+            hidden = [classes.index((c,)) + 1 for c in (0, 1)]
             assert seen["logits"][sample].softmax(0)[hidden].max() == 0
     assert set(batch["item"].tolist()) == set(range(6))
 

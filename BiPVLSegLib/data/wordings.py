@@ -1,0 +1,138 @@
+"""Other people's words for the same organs: what training says instead of the table's own texts.
+
+A model that has seen one wording of each text has learned six sentences by heart. So training draws every text from several
+writers (``Resources/Wordings``), adds synonyms, abbreviations and typing errors, and now and then asks for two structures as
+one. The wordings that judge a model lie elsewhere (``Resources/Evaluation``) and none of them may be among these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, read_csv
+from ..paths import resources_folder
+
+FIELDS = ("title", *CONCEPT_FIELDS)
+TYPO_SHARES = (0.03, 0.06, 0.1)  # of the letters; each text has one misspelt copy of each kind
+KEYS = "abcdefghijklmnopqrstuvwxyz "
+
+
+def wordings_folder() -> Path:
+    """One folder of CSV files per concept set, ``synonyms.json`` and ``unions.json``."""
+    return resources_folder() / "Wordings"
+
+
+@dataclass(frozen=True)
+class Union:
+    """Several classes asked for as one structure: their indices, and rows that describe them together."""
+
+    members: tuple[int, ...]
+    rows: tuple[Concept, ...]
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """All that can be said instead of a table's own texts.
+
+    ``texts[c][field]`` are the alternatives for one text of class c, ``misspelt`` gives the misspelt copies of a text.
+    """
+
+    texts: tuple[dict[str, tuple[str, ...]], ...]
+    unions: tuple[Union, ...]
+    misspelt: dict[str, tuple[str, ...]]
+
+    def everything(self) -> list[str]:
+        """Every text that a draw may give, besides the table's own, so that all can be encoded once."""
+        texts = {text for row in self.texts for pool in row.values() for text in pool}
+        texts |= {text for union in self.unions for row in union.rows for text in row.texts if text}
+        texts |= {copy for copies in self.misspelt.values() for copy in copies}
+        return sorted(texts)
+
+    def reworded(self, index: int, row: Concept, rng: np.random.Generator) -> Concept:
+        """The row with each of its texts from a writer of its own."""
+        changes = {}
+        for field in FIELDS:
+            pool = self.texts[index].get(field, ())
+            if pool and getattr(row, field):
+                changes[field] = pool[int(rng.integers(len(pool)))]
+        return replace(row, **changes)
+
+    def misspell(self, row: Concept, rng: np.random.Generator) -> Concept:
+        """The row with typing errors in every text that has misspelt copies."""
+        changes = {}
+        for field in FIELDS:
+            copies = self.misspelt.get(getattr(row, field), ())
+            if copies:
+                changes[field] = copies[int(rng.integers(len(copies)))]
+        return replace(row, **changes)
+
+
+def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
+    """The wordings for a table; for a set that nobody has reworded only misspelt copies of its own texts.
+
+    Raises:
+        ConceptError: a file of wordings is damaged.
+    """
+    writers = [rows_by_name(path) for path in sorted((wordings_folder() / concepts.name).glob("*.csv"))]
+    synonyms = _read_json("synonyms.json", {}).get(concepts.name, {})
+    texts = tuple(_texts(row, writers, {fold_name(k): v for k, v in synonyms.items()}) for row in concepts)
+    unions = _unions(concepts)
+    rng = np.random.default_rng([seed, 77])
+    own = [text for row in concepts for text in row.texts if text]
+    others = [text for row in texts for pool in row.values() for text in pool]
+    others += [text for union in unions for row in union.rows for text in row.texts if text]
+    misspelt = {
+        text: tuple(misspelled(text, share, rng) for share in TYPO_SHARES) for text in dict.fromkeys(own + others)
+    }
+    return Wordings(texts, unions, misspelt)
+
+
+def rows_by_name(path: Path) -> dict[str, Concept]:
+    return {fold_name(row.name): row for row in read_csv(path)}
+
+
+def misspelled(text: str, share: float, rng: np.random.Generator) -> str:
+    """The text with that share of its letters wrong: replaced, left out, doubled or exchanged with the next."""
+    letters = list(text)
+    count = max(1, round(share * len(letters)))
+    for place in sorted(rng.choice(len(letters), size=min(count, len(letters)), replace=False), reverse=True):
+        kind = rng.integers(5)
+        if kind <= 1:
+            letters[place] = KEYS[rng.integers(len(KEYS))]
+        elif kind == 2 and len(letters) > 1:
+            del letters[place]
+        elif kind == 3:
+            letters.insert(place, letters[place])
+        elif place + 1 < len(letters):
+            letters[place], letters[place + 1] = letters[place + 1], letters[place]
+    return "".join(letters).strip() or text
+
+
+def _texts(row: Concept, writers: Sequence[dict[str, Concept]], synonyms: dict[str, list[str]]) -> dict[str, tuple]:
+    others = [writer[fold_name(row.name)] for writer in writers if fold_name(row.name) in writer]
+    pools = {field: [getattr(other, field) for other in others if getattr(other, field)] for field in FIELDS}
+    place = row.title[len(row.name) :] if row.title.lower().startswith(row.name.lower()) else ""
+    for synonym in synonyms.get(fold_name(row.name), ()):
+        pools["title"] += [synonym, synonym + place] if place else [synonym]
+    return {field: tuple(dict.fromkeys(pool)) for field, pool in pools.items()}
+
+
+def _unions(concepts: ConceptSet) -> tuple[Union, ...]:
+    places = {fold_name(name): place for place, name in enumerate(concepts.names)}
+    found: dict[tuple[int, ...], list[Concept]] = {}
+    for entry in _read_json("unions.json", []):
+        members = tuple(sorted(places.get(fold_name(name), -1) for name in entry["classes"]))
+        if entry["set"] == concepts.name and -1 not in members:
+            row = Concept(entry["name"], entry["title"], **{field: entry[field] for field in CONCEPT_FIELDS})
+            found.setdefault(members, []).append(row)
+    return tuple(Union(members, tuple(rows)) for members, rows in found.items())
+
+
+def _read_json(name: str, default):
+    path = wordings_folder() / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default

@@ -1,0 +1,143 @@
+"""The words that training uses besides the table's own, and that none of those that judge a model is among them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from BiPVLSegLib.concepts import CONCEPT_FIELDS, bundled_concept_sets, fold_name, load_concepts, read_csv
+from BiPVLSegLib.data.rows import RowSampling, draw_rows
+from BiPVLSegLib.data.wordings import load_wordings, misspelled, wordings_folder
+from BiPVLSegLib.evaluation.probes import all_probes, evaluation_folder
+
+SETS = sorted(path.stem for path in evaluation_folder().glob("*.csv"))
+SHARED = 10  # words in a row; shorter turns of phrase are everybody's
+CINE = load_concepts("cine-mr")
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def runs_of(text: str, length: int) -> set[tuple[str, ...]]:
+    found = words(text)
+    return {tuple(found[i : i + length]) for i in range(len(found) - length + 1)}
+
+
+def evaluation_texts(name: str) -> list[str]:
+    texts = [text for row in read_csv(evaluation_folder() / f"{name}.csv") for text in row.texts if text]
+    for entry in json.loads((evaluation_folder() / "unions.json").read_text(encoding="utf-8")):
+        if entry["set"] == name:
+            texts += [entry[field] for field in ("title", *CONCEPT_FIELDS)]
+    return texts
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_no_wording_that_judges_is_used_in_training(name):
+    concepts = load_concepts(name)
+    training = [text for row in concepts for text in row.texts if text] + load_wordings(concepts).everything()
+    exact = {tuple(words(text)) for text in training}
+    phrases = set().union(*(runs_of(text, SHARED) for text in training))
+    for text in evaluation_texts(name):
+        assert tuple(words(text)) not in exact, text
+        assert not runs_of(text, SHARED) & phrases, f"shares a phrase with training: {text}"
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_wordings_are_complete_and_belong_to_rows_of_the_table(name):
+    names = {fold_name(row) for row in load_concepts(name).names}
+    for path in [evaluation_folder() / f"{name}.csv", *sorted((wordings_folder() / name).glob("*.csv"))]:
+        rows = read_csv(path)
+        assert {fold_name(row.name) for row in rows} == names, path
+        assert all(all(row.texts) for row in rows), path
+    assert len(list((wordings_folder() / name).glob("*.csv"))) >= 4
+
+
+def test_every_synonym_and_union_names_known_structures():
+    for name, synonyms in json.loads((wordings_folder() / "synonyms.json").read_text(encoding="utf-8")).items():
+        known = {fold_name(row) for row in load_concepts(name).names}
+        assert {fold_name(row) for row in synonyms} == known
+        everything = [fold_name(word) for group in synonyms.values() for word in group]
+        assert len(everything) == len(set(everything)), f"{name}: one synonym for two structures"
+    for folder in (wordings_folder(), evaluation_folder()):
+        for entry in json.loads((folder / "unions.json").read_text(encoding="utf-8")):
+            load_concepts(entry["set"]).select(entry["classes"])
+
+
+def draws(sampling: RowSampling, count: int = 200) -> list:
+    wordings = load_wordings(CINE)
+    return [draw_rows(CINE.concepts, (), sampling, np.random.default_rng([1, i]), wordings) for i in range(count)]
+
+
+OFF = {
+    "subset": 0,
+    "foreign": 0,
+    "union": 0,
+    "reword": 0,
+    "misspell": 0,
+    "drop_concept": 0,
+    "drop_title": 0,
+    "title_only": 0,
+}
+
+
+def test_rows_come_in_many_words_and_each_is_known_beforehand():
+    wordings = load_wordings(CINE)
+    known = set(wordings.everything()) | {text for row in CINE for text in row.texts}
+    seen = {text for rows in draws(RowSampling(**{**OFF, "reword": 1})) for row in rows.concepts for text in row.texts}
+    assert seen <= known and len(seen) > 100
+    misspelt = {
+        text for rows in draws(RowSampling(**{**OFF, "misspell": 1}), 20) for row in rows.concepts for text in row.texts
+    }
+    assert misspelt <= known and not misspelt & {text for row in CINE for text in row.texts}
+
+
+def test_a_union_takes_the_place_of_its_parts():
+    drawn = draws(RowSampling(**{**OFF, "union": 1}))
+    assert any(len(rows.classes[0]) == 2 or len(rows.classes[-1]) == 2 for rows in drawn)
+    for rows in drawn:
+        members = [index for row in rows.classes for index in row]
+        assert sorted(members) == [0, 1, 2], "every class is asked for once"
+
+
+def test_a_table_of_ones_own_is_trained_with_its_own_words_and_typing_errors():
+    own = load_concepts("brain-tumour-mr")
+    wordings = load_wordings(own)
+    assert not wordings.unions and not any(pool for row in wordings.texts for pool in row.values())
+    rows = draw_rows(own.concepts, (), RowSampling(**{**OFF, "reword": 1}), np.random.default_rng(0), wordings)
+    assert set(rows.concepts) == set(own.concepts)
+
+
+def test_typing_errors_are_few_and_the_same_again():
+    text = CINE.concepts[0].shape
+    first = misspelled(text, 0.05, np.random.default_rng(3))
+    assert first == misspelled(text, 0.05, np.random.default_rng(3)) != text
+    assert abs(len(first) - len(text)) <= 0.06 * len(text) + 1
+
+
+def test_probes_ask_for_what_they_say():
+    probes = {probe.name: probe for probe in all_probes(CINE)}
+    assert not [probe.name for probe in probes.values() if probe.skipped]
+    assert probes["order"].tables[0].concepts.names == CINE.names[::-1]
+    assert len(probes["swap"].tables) == 3 and len(probes["alone"].tables) == 3 and len(probes["dropped"].tables) == 5
+    for table in probes["swap"].tables:
+        changed = [row for row in table.concepts if table.meaning[row.name] != (row.name,)]
+        assert len(changed) == 2
+        for row in changed:
+            assert row.texts == CINE.find(table.meaning[row.name][0]).texts
+    assert all(not any(row.texts[1:]) and row.title for row in probes["name only"].tables[0].concepts)
+    assert all(not row.title and any(row.texts) for row in probes["description only"].tables[0].concepts)
+    assert all(row.texts != CINE.find(row.name).texts for row in probes["paraphrase"].tables[0].concepts)
+    for table in probes["foreign"].tables:
+        assert [name for name, classes in table.meaning.items() if not classes] == [table.concepts.names[-1]]
+    assert {len(classes) for table in probes["union"].tables for classes in table.meaning.values()} == {1, 2}
+    for row in probes["mismatch"].tables[0].concepts:
+        assert row.title == CINE.find(row.name).title and row.shape != CINE.find(row.name).shape
+
+
+def test_every_bundled_set_can_be_probed():
+    for name in bundled_concept_sets():
+        assert len(all_probes(load_concepts(name))) == 11
