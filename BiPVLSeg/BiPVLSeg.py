@@ -14,7 +14,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 if importlib.util.find_spec("BiPVLSegLib") is None:  # run from a source checkout, where Slicer knows only this folder
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from BiPVLSegPanel.logic import BiPVLSegLogic
+from BiPVLSegPanel.logic import BiPVLSegLogic, removeLeftoversAfterStartup
 from BiPVLSegPanel.sampledata import registerAfterStartup
 from BiPVLSegPanel.widget import BiPVLSegWidget
 
@@ -41,6 +41,7 @@ class BiPVLSeg(ScriptedLoadableModule):
             "Please cite that article, and <a href='https://www.slicer.org'>3D Slicer</a>, if you publish results."
         )
         registerAfterStartup()
+        removeLeftoversAfterStartup()
 
 
 class BiPVLSegTest(ScriptedLoadableModuleTest):

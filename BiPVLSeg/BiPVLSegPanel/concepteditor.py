@@ -43,8 +43,8 @@ class ConceptEditor:
         for field in CONCEPT_FIELDS:
             widget = self._texts[field]
             widget.connect("textChanged()", lambda field=field: self._onTyped(field, self._texts[field].plainText))
-            line = widget.fontMetrics().lineSpacing()  # three to five lines, whatever the font
-            widget.minimumHeight, widget.maximumHeight = 3 * line + 14, 5 * line + 14
+            line = widget.fontMetrics().lineSpacing()  # three lines, whatever the font; more can be scrolled
+            widget.minimumHeight = widget.maximumHeight = 3 * line + 14
 
     def show(self, row: ConceptRow | None, readOnly: bool) -> None:
         """Shows a row, or empty disabled fields for None."""

@@ -12,7 +12,6 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from BiPVLSegLib.errors import Cancelled, InputError, OutputError
 
-from .backgroundtask import BackgroundTask
 from .request import checkedRequest
 from .runstate import RunState, State
 from .segmentationrun import SegmentationRun
@@ -45,7 +44,6 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         self._keeper = WorkerKeeper()
         self._timer = None
         self._quitConnected = False
-        self._sweeping = BackgroundTask(_removeStaleFolders, slicer.app.temporaryPath)
 
     def getParameterNode(self):
         """The parameter node as a ``BiPVLSegParameterNode``."""
@@ -154,7 +152,6 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         if self._quitConnected:
             slicer.app.disconnect("aboutToQuit()", self.shutdown)
             self._quitConnected = False
-        self._sweeping.wait(SHUTDOWN_SECONDS)
 
     # ---- running ---------------------------------------------------------------------------------------------------
 
@@ -228,9 +225,14 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         return _("A segmentation is running; wait for it or cancel it.")
 
 
-def _removeStaleFolders(root) -> None:
-    """What a Slicer left behind that was killed. Nothing depends on it, so it must not trouble anybody."""
+def removeLeftoversAfterStartup() -> None:
+    """Removes what a Slicer left behind that was killed, once this one has started."""
+    slicer.app.connect("startupCompleted()", _removeLeftovers)
+
+
+def _removeLeftovers() -> None:
+    """Nothing depends on it, so it must not trouble anybody."""
     try:
-        WorkFolder.removeStale(root)
+        WorkFolder.removeStale(slicer.app.temporaryPath)
     except OSError as error:
         logger.warning("old temporary files could not be removed: %s", error)

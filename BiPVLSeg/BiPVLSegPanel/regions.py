@@ -53,8 +53,6 @@ def _between(roiNode, volumeNode) -> np.ndarray:
     between, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
     roiTransform, volumeTransform = roiNode.GetParentTransformNode(), volumeNode.GetParentTransformNode()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(roiTransform, volumeTransform, between)
-    if roiTransform is volumeTransform:
-        return np.eye(4)
     if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(between, linear):
         raise InputError(
             _(

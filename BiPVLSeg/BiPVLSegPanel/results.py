@@ -25,7 +25,9 @@ from .volumesnapshot import VolumeSnapshot
 
 __all__ = ["UNSURE_BELOW", "Outcome", "PreparedFrame", "importFrames", "prepareFrame", "tableOf", "unsureOf"]
 
-UNSURE_BELOW = 0.8  # mean probability inside a segment
+# Mean probability inside a segment. Of the bundled cardiac model's 60 segments in 20 validation volumes two lie below, with
+# Dice 0.73 and 0.81 (mean 0.90); in images of another part of the body nearly all do (0.68 to 0.93).
+UNSURE_BELOW = 0.93
 
 
 @dataclass

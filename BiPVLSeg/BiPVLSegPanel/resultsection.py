@@ -107,7 +107,8 @@ class ResultSection:
         if table is not None:
             ui.resultTableView.resizeColumnsToContents()
             rows = min(max(table.GetNumberOfRows(), FEWEST_ROWS), MOST_ROWS)
-            ui.resultTableView.minimumHeight = (rows + 2) * ROW_HEIGHT  # with header and scroll bar
+            height = (rows + 2) * ROW_HEIGHT  # with header and scroll bar
+            ui.resultTableView.minimumHeight = ui.resultTableView.maximumHeight = height
         ui.segmentsTableView.visible = node is not None
         ui.resultTableView.visible = table is not None
         unsure = unsureOf(table) if table is not None else []

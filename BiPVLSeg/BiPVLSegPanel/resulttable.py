@@ -72,7 +72,7 @@ def _vtkTable(rows: list[Row], byFrame: bool):
     if byFrame:
         _addColumn(table, vtk.vtkStringArray(), _("Frame"), [row.indexValue for row in rows])
     _addColumn(table, vtk.vtkStringArray(), _("Organ"), [row.organ for row in rows])
-    _addColumn(table, vtk.vtkDoubleArray(), _("Volume (ml)"), [round(row.volumeMl, 3) for row in rows])
+    _addColumn(table, vtk.vtkDoubleArray(), _("Volume (ml)"), [round(row.volumeMl, 2) for row in rows])
     # As text: an organ that was not found has neither, and "nan" tells a reader nothing.
     _addColumn(table, vtk.vtkStringArray(), _("Mean intensity"), [_number(row.meanIntensity, 1) for row in rows])
     _addColumn(table, vtk.vtkStringArray(), _("Confidence"), [_number(row.confidence, 2) for row in rows])

@@ -165,8 +165,7 @@ class SegmentationSequence:
         """The selected frame into the proxy, as the browser does at a change of frame: where it saves changes the two share
         their segments, so that corrections reach the sequence."""
         shown = sequence.GetDataNodeAtValue(indexValueOf(self.browser), True)
-        # A deep copy of segments onto themselves would empty them.
-        if shown is not None and proxy.GetSegmentation() is not shown.GetSegmentation():
+        if shown is not None:
             proxy.CopyContent(shown, not self.browser.GetSaveChanges(sequence))
 
     def _name(self) -> str:

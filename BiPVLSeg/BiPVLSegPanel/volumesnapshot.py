@@ -45,7 +45,7 @@ class VolumeSnapshot:
     def isCurrent(self, volumeNode) -> bool:
         """Whether the node still has these voxels, unedited."""
         now = _scalars(volumeNode)
-        return now is self._scalars and now.GetMTime() == self._time
+        return now is not None and now.GetMTime() == self._time  # no two arrays have the same
 
 
 def _scalars(volumeNode):

@@ -22,7 +22,7 @@ BEHAVIOUR = {
     "exit": None,  # ends with this code instead of answering
     "error": None,  # kind of an error event to answer with
     "damage": None,  # what is cut off or left out of the answer: "answer.json" or "labelmap.npy"
-    "confidence": {},  # by name; 0.9 for the others that were found
+    "confidence": {},  # by name; 0.95 for the others that were found
     "notes": [],
     "silent": False,  # neither "ready" nor anything else
 }
@@ -87,7 +87,7 @@ def write(folder: Path, job, voxels: np.ndarray, table, behaviour: dict) -> None
     if job.region is not None:
         labels = np.where(BoxRegion(job.region).mask(labels.shape, job.affine), labels, 0).astype(np.uint8)
     found = [name for value, name in enumerate(table.names, start=1) if (labels == value).any()]
-    confidence = {name: behaviour["confidence"].get(name, 0.9) for name in found}
+    confidence = {name: behaviour["confidence"].get(name, 0.95) for name in found}
     maps = None
     if job.probabilities:
         maps = np.stack([np.float32(0.75) * (labels == v + 1) for v in range(len(table))])

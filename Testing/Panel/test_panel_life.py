@@ -52,6 +52,15 @@ def test_nothing_observes_the_scene_after_clean_up(panel):
     node.SetParameter("model", "another")  # nobody listens: no error
 
 
+def test_what_a_killed_slicer_left_is_gone_once_slicer_has_started(slicer_app, open_panel):
+    left = slicer_app.temporary_path / "BiPVLSeg-left"
+    (left / "job-1").mkdir(parents=True)
+    (left / "job-1" / "volume.npy").write_bytes(b"patient")
+    (left / "lock").write_bytes(b"")
+    open_panel()
+    assert not left.exists()
+
+
 def test_closing_slicer_during_a_run_leaves_no_process_and_no_file(tiny_panel):
     """The fixture looks for both after the test."""
     until_running(tiny_panel)

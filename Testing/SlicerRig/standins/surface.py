@@ -43,7 +43,9 @@ def _base(class_name: str) -> str:
         if class_name in _surface()[part]:
             base = _surface()[part][class_name]["base"]
             # QAbstractButton and QAbstractItemView have no list of their own: the common part of those that derive from them
-            return {"QAbstractButton": "QRadioButton", "QAbstractItemView": "QFrame", "QApplication": ""}.get(base, base)
+            return {"QAbstractButton": "QRadioButton", "QAbstractItemView": "QFrame", "QApplication": ""}.get(
+                base, base
+            )
     return ""
 
 
