@@ -10,7 +10,7 @@ from pathlib import Path
 import nox
 
 nox.options.reuse_existing_virtualenvs = True
-RIG = Path("Testing") / "SlicerRig"
+RIG, PANEL = Path("Testing") / "SlicerRig", Path("Testing") / "Panel"
 
 
 @nox.session(venv_backend="none")
@@ -22,7 +22,11 @@ def library(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("version", ["5.12", "5.13"])
 def slicer(session: nox.Session, version: str) -> None:
-    """The bridge to 3D Slicer, on the real MRML core of that version."""
-    session.install("-r", str(RIG / f"requirements-{version}.txt"))
-    session.install("--no-deps", "trame-slicer")
-    session.run("python", "-m", "pytest", str(RIG), *session.posargs)
+    """The bridge to 3D Slicer and the panel, on the real MRML core of that version and a stand-in of its Qt layer.
+
+    The library and all that it needs are installed beside it, as they are in Slicer's own Python: the panel runs the model
+    in a process of that Python.
+    """
+    session.install("-q", "-c", "constraints.txt", "-r", str(RIG / f"requirements-{version}.txt"), "-e", ".")
+    session.install("-q", "--no-deps", "trame-slicer")
+    session.run("python", "-m", "pytest", str(RIG), str(PANEL), *(session.posargs or ["--durations=5"]))

@@ -15,6 +15,10 @@ class GeometryError(InputError):
     """Spacing, direction or size of a volume make no sense."""
 
 
+class NotEnoughMemoryError(InputError):
+    """A volume does not fit into the memory of this computer or its GPU."""
+
+
 class FrameRequiredError(InputError):
     """A 4-D file was given without saying which frame is meant. ``frames`` is how many there are."""
 

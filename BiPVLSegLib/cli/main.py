@@ -11,9 +11,9 @@ import sys
 import warnings
 
 from ..errors import BiPVLError, Cancelled
-from . import concepts, demo, evaluate, models, phantoms, segment, train
+from . import concepts, demo, devices, evaluate, models, phantoms, segment, serve, train
 
-COMMANDS = (demo, segment, train, evaluate, models, concepts, phantoms)
+COMMANDS = (demo, segment, train, evaluate, models, concepts, phantoms, devices, serve)
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
 DESCRIPTION = """\

@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ import torch
 
 from ..concepts import ConceptSet, fold_name, load_concepts, read_csv
 from ..data.preprocessing import plan_grid, prepare_image
-from ..errors import ConceptError, GeometryError, InputError
+from ..errors import ConceptError, GeometryError, InputError, NotEnoughMemoryError
+from ..geometry.region import BoxRegion
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
 from ..io.limits import available_memory
 from ..io.volume import Volume
@@ -24,7 +24,9 @@ from ..model_store import find_model
 from ..results import SegmentationResult
 from .cancel import CancelToken
 from .device import describe_device, resolve_device, resolve_precision
+from .part import Part, plan_part
 from .postprocessing import keep_largest_
+from .progress import Progress, WindowTimer
 from .sliding_window import count_windows, sliding_window_logits
 from .source import as_volume
 
@@ -34,16 +36,6 @@ CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
 GPU_BATCH = 4
 LARGEST_MM = 2500
 SMALLEST_WORKING_SIDE = 8
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress callback is told: ``stage`` is "reading", "preparing", "segmenting" or "finishing"."""
-
-    stage: str
-    done: int = 0
-    total: int = 0
-    seconds_left: float | None = None
 
 
 class Segmenter:
@@ -71,6 +63,7 @@ class Segmenter:
         self.dtype = resolve_precision(precision, self.device)
         self.model = load_model(self.folder).to(self.device)
         self.config = self.model.config
+        self._encoded: tuple | None = None
 
     @torch.inference_mode()
     def segment(
@@ -84,6 +77,7 @@ class Segmenter:
         overlap: float | None = None,
         batch_size: int | None = None,
         probabilities: bool = False,
+        region: BoxRegion | None = None,
         progress: Callable[[Progress], None] | None = None,
         cancel: CancelToken | None = None,
     ) -> SegmentationResult:
@@ -100,6 +94,8 @@ class Segmenter:
             overlap: of the windows, 0 to below 1; None takes the model's.
             batch_size: windows at a time; None takes 1 on the CPU and 4 on a GPU.
             probabilities: also keep a probability volume per class.
+            region: segment only there. Inside, the result is that of the whole volume (but of structures that are one
+                piece, the largest in the region is kept); outside it is background. Only the windows that it needs are run.
             progress, cancel: see ``Progress`` and ``CancelToken``.
 
         Raises:
@@ -121,25 +117,28 @@ class Segmenter:
         report(Progress("preparing"))
         grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
         check_field_of_view(volume, grid)
-        self._check_memory(grid, len(asked))
+        overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
+        part = plan_part(grid, self.config.preprocessing["patch_size"], overlap, region)
+        self._check_memory(part, len(asked))
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
-        logits, device = self._run_with_fallback(image, text, flips, overlap, batch_size, report, cancel, notes)
+        logits, device = self._run_with_fallback(image, text, part, flips, overlap, batch_size, report, cancel, notes)
         report(Progress("finishing"))
         scores = _probabilities_(logits, self.config.nested)
+        part.forget_surroundings_(scores, self.config.nested)
         whole = {fold_name(name) for name in self.config.keep_largest}
         first = 0 if self.config.nested else 1
         keep_largest_(
             scores, [place + first for place, c in enumerate(asked) if fold_name(c.name) in whole], self.config.nested
         )
         keep = [place for place, concept in enumerate(asked) if concept in table.concepts]
-        labelmap, confidence = self._labelmap(scores, keep, grid, table)
+        labelmap, confidence = self._labelmap(scores, keep, part, table)
         cancel.check()
         if not labelmap.any():
             notes.append("Nothing was found: is this the right model for the volume?")
         maps = None
         if probabilities:
-            maps = scores_on_input_grid(scores[[place + first for place in keep]], grid)
+            maps = part.on_whole_input(scores_on_input_grid(scores[[place + first for place in keep]], part.grid))
         info = {
             "model": self.name,
             "concepts": table.name,
@@ -147,10 +146,12 @@ class Segmenter:
             "device": describe_device(device),
             "precision": str(self.dtype).removeprefix("torch."),
             "seconds": round(time.monotonic() - started, 2),
-            "windows": self.windows(grid.shape, overlap),
+            "windows": part.plan.count,
             "working_size": list(grid.shape),
             "notes": notes,
         }
+        if region is not None:
+            info["region"] = region.matrix.tolist()
         return SegmentationResult(labelmap, volume.affine, table, info, maps, confidence)
 
     def windows(self, working_shape: Sequence[int], overlap: float | None = None) -> int:
@@ -201,11 +202,14 @@ class Segmenter:
     def _encode(self, asked: list):
         if self.model.text is None:
             return None
-        return self.model.encode(asked)
+        texts = [concept.texts for concept in asked]
+        if self._encoded is None or self._encoded[0] != texts:  # a second volume with the same texts is the usual case
+            self._encoded = texts, self.model.encode(asked)
+        return self._encoded[1]
 
     # ---- running ---------------------------------------------------------------------------------------------------
 
-    def _run_with_fallback(self, image, text, flips, overlap, batch_size, report, cancel, notes):
+    def _run_with_fallback(self, image, text, part, flips, overlap, batch_size, report, cancel, notes):
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
         axes = self.config.preprocessing["flip_axes"] if flips else ()
         if flips and not axes:
@@ -215,7 +219,7 @@ class Segmenter:
             if note:
                 logger.warning(note)
                 notes.append(note)
-            timer = _WindowTimer(report)
+            timer = WindowTimer(report)
             try:
                 self.model.to(device)
                 logits = sliding_window_logits(
@@ -227,6 +231,7 @@ class Segmenter:
                     overlap=overlap,
                     batch_size=batch,
                     flip_axes=axes,
+                    plan=part.plan,
                     accumulate_on=accumulate,
                     on_window=timer,
                     cancel=cancel,
@@ -241,7 +246,7 @@ class Segmenter:
                     raise
             finally:
                 self.model.to(self.device)
-        raise InputError(
+        raise NotEnoughMemoryError(
             "There is not enough memory to segment this volume; crop it, ask for fewer organs, or use a computer with more "
             "memory."
         )
@@ -265,34 +270,35 @@ class Segmenter:
         yield self.device, 1, cpu, "The GPU's memory is short: the windows are put together in main memory."
         yield cpu, 1, cpu, "The GPU's memory does not hold one window: going on with the processor, which is slower."
 
-    def _check_memory(self, grid, rows: int) -> None:
+    def _check_memory(self, part: Part, rows: int) -> None:
         """Refuses at once what main memory cannot hold: blended logits, image, weights and the result."""
-        voxels = float(np.prod(grid.shape, dtype=float))
-        need = voxels * 4 * (rows + 3 + 2 * self.config.in_channels) + float(np.prod(grid.input_shape, dtype=float)) * 4
+        voxels, image = (float(np.prod(grid.shape, dtype=float)) for grid in (part.grid, part.whole))
+        need = voxels * 4 * (rows + 3) + image * 8 * self.config.in_channels
+        need += float(np.prod(part.whole.input_shape, dtype=float)) * 4
         available = available_memory()
         if available is not None and need > available:
-            raise InputError(
+            raise NotEnoughMemoryError(
                 f"Segmenting this volume takes about {need / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are "
                 "free; crop it, ask for fewer organs at a time, or close other programs."
             )
 
     # ---- result ----------------------------------------------------------------------------------------------------
 
-    def _labelmap(self, scores: torch.Tensor, keep: list[int], grid, table: ConceptSet):
+    def _labelmap(self, scores: torch.Tensor, keep: list[int], part: Part, table: ConceptSet):
         """Labels on the input grid, and the mean probability inside each class at working resolution."""
-        nested = self.config.nested
-        if nested:
+        if self.config.nested:
             scores = scores[keep]
             confidence = [_mean_where(score, score > 0.5) for score in scores]
-            return labelmap_on_input_grid(scores, grid, exclusive=False), _named(table, confidence)
+            labelmap = labelmap_on_input_grid(scores, part.grid, exclusive=False)
+            return part.on_whole_input(labelmap), _named(table, confidence)
         winner = scores.argmax(0)
         confidence = [_mean_where(scores[place + 1], winner == place + 1) for place in keep]
-        labelmap = labelmap_on_input_grid(scores, grid)
+        labelmap = labelmap_on_input_grid(scores, part.grid)
         if len(keep) + 1 < len(scores):  # fixed head: classes that nobody asked for become background
             values = np.zeros(len(scores), labelmap.dtype)
             values[[place + 1 for place in keep]] = np.arange(1, len(keep) + 1)
             labelmap = values[labelmap]
-        return labelmap, _named(table, confidence)
+        return part.on_whole_input(labelmap), _named(table, confidence)
 
     def _notes(self, volume: Volume, table: ConceptSet) -> list[str]:
         """What the user should know before trusting the result."""
@@ -314,18 +320,6 @@ class Segmenter:
         for note in notes:
             logger.warning(note)
         return notes
-
-
-class _WindowTimer:
-    """Turns window counts into progress with the time left."""
-
-    def __init__(self, report: Callable[[Progress], None]):
-        self.report, self.started = report, time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        left = (now - self.started) / done * (total - done)
-        self.report(Progress("segmenting", done, total, left))
 
 
 def segment(

@@ -1,4 +1,4 @@
-"""Sliding windows over a preprocessed volume: MONAI's inferer, with progress, cancel, flips and empty windows skipped."""
+"""Sliding windows over a preprocessed volume: MONAI's inferer, with progress, cancel, flips and needless windows skipped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from monai.data.utils import dense_patch_slices
 from monai.inferers import sliding_window_inference
-from monai.inferers.utils import _get_scan_interval
 from torch import Tensor
 
+from ..geometry.windows import WindowPlan, plan_windows
 from ..model import BiPVLSegModel, TextTokens
 from .cancel import CancelToken
 from .device import autocast
@@ -20,15 +19,9 @@ EMPTY_SPREAD = 1e-3  # a window whose normalised intensities differ by less hold
 EMPTY_LOGIT = 20.0  # certain background
 
 
-def padded_size(shape: Sequence[int], patch_size: Sequence[int]) -> list[int]:
-    return [max(n, p) for n, p in zip(shape, patch_size, strict=True)]
-
-
 def count_windows(shape: Sequence[int], patch_size: Sequence[int], overlap: float) -> int:
     """How many windows a volume of that working size takes."""
-    size = padded_size(shape, patch_size)
-    interval = _get_scan_interval(size, patch_size, 3, [overlap] * 3)
-    return len(dense_patch_slices(size, patch_size, interval))
+    return plan_windows(shape, patch_size, overlap).count
 
 
 @torch.inference_mode()
@@ -43,6 +36,7 @@ def sliding_window_logits(
     overlap: float | None = None,
     batch_size: int = 1,
     flip_axes: Sequence[int] = (),
+    plan: WindowPlan | None = None,
     accumulate_on: torch.device | None = None,
     on_window: Callable[[int, int], None] | None = None,
     cancel: CancelToken | None = None,
@@ -55,11 +49,13 @@ def sliding_window_logits(
         text: stage-0 tokens (1, N, L, C).
         dtype: precision of the network; windows are blended in float32.
         flip_axes: working axes for test-time flips: the mean over all 2^n mirrored versions.
+        plan: which windows are run, if not all; made for the same patch size and overlap.
         accumulate_on: where the blended logits are kept (default: ``device``).
         on_window: called with (windows done, windows in all) after each batch.
 
     Returns:
-        (N + 1, D, H, W) float32 logits (N when nested) on ``accumulate_on``.
+        (N + 1, D, H, W) float32 logits (N when nested) on ``accumulate_on``; with a ``plan`` those of ``plan.inner``.
+        Windows without content, and those that are not run, are background.
 
     Raises:
         Cancelled: ``cancel`` was set.
@@ -67,24 +63,23 @@ def sliding_window_logits(
     preprocessing = model.config.preprocessing
     patch_size = list(patch_size or preprocessing["patch_size"])
     overlap = preprocessing["overlap"] if overlap is None else overlap
-    shape = image.shape[1:]
-    size = padded_size(shape, patch_size)
-    pad = [(n - m, (n - m) // 2) for n, m in zip(size, shape, strict=True)]  # (in all, before)
-    image = F.pad(
-        image[None], [x for total, before in reversed(pad) for x in (before, total - before)], mode="replicate"
-    )
-    total, done = count_windows(shape, patch_size, overlap), 0
+    plan = plan or plan_windows(image.shape[1:], patch_size, overlap)
+    image = F.pad(image[None], [n for pad in reversed(plan.pad) for n in pad], mode="replicate")
+    image = image[(..., *plan.block)]
+    run, seen, done = torch.from_numpy(plan.run), 0, 0
     flips = [axes for n in range(len(flip_axes) + 1) for axes in itertools.combinations(flip_axes, n)]
     text = text.to(device) if text is not None else None
 
     def predict(windows: Tensor) -> Tensor:
-        nonlocal done
+        nonlocal seen, done
         if cancel is not None:
             cancel.check()
-        result = _window_logits(model, windows, text, device, dtype, flips)
-        done += len(windows)
-        if on_window is not None:
-            on_window(min(done, total), total)
+        wanted = run[seen : seen + len(windows)]  # they come in the order of the plan
+        seen += len(windows)
+        result = _window_logits(model, windows, wanted, text, device, dtype, flips)
+        done += int(wanted.sum())
+        if on_window is not None and wanted.any():
+            on_window(done, plan.count)
         return result
 
     logits = sliding_window_inference(
@@ -97,36 +92,42 @@ def sliding_window_logits(
         sw_device=device,
         device=accumulate_on or device,
     )
-    inner = tuple(slice(before, before + n) for (_, before), n in zip(pad, shape, strict=True))
-    return logits[0][(slice(None), *inner)]
+    return logits[0][(slice(None), *plan.inner_of_block)]
 
 
 def _window_logits(
     model: BiPVLSegModel,
     windows: Tensor,
+    wanted: Tensor,
     text: TextTokens | None,
     device: torch.device,
     dtype: torch.dtype,
     flips: list[tuple[int, ...]],
 ) -> Tensor:
-    """windows (B, C, D, H, W) -> logits (B, N + 1, D, H, W) float32; windows without content are not run."""
+    """windows (B, C, D, H, W) -> logits (B, N + 1, D, H, W) float32; those not ``wanted`` (B) or without content are not run."""
     spread = windows.amax((1, 2, 3, 4)) - windows.amin((1, 2, 3, 4))
-    busy = spread > EMPTY_SPREAD
-    if not busy.any():
-        busy[0] = True  # one is run all the same, for the number of channels
-    part = windows[busy]
+    busy = (spread > EMPTY_SPREAD) & wanted.to(windows.device)
     result = None
-    for axes in flips:
+    for axes in flips if busy.any() else ():
         dims = [axis + 2 for axis in axes]
+        part = windows[busy]
         with autocast(device, dtype):
             logits = model(part.flip(dims) if dims else part, text)
         logits = (logits.flip(dims) if dims else logits).float()
         result = logits if result is None else result + logits
-    result = result / len(flips)
-    if busy.all():
-        return result
-    full = result.new_full((len(windows), *result.shape[1:]), -EMPTY_LOGIT)
+    if result is not None:
+        result = result / len(flips)
+        if busy.all():
+            return result
+    full = windows.new_full((len(windows), _channels(model, text), *windows.shape[2:]), -EMPTY_LOGIT)
     if not model.config.nested:
         full[:, 0] = EMPTY_LOGIT
-    full[busy] = result
+    if result is not None:
+        full[busy] = result
     return full
+
+
+def _channels(model: BiPVLSegModel, text: TextTokens | None) -> int:
+    """How many logits the model gives per voxel."""
+    classes = len(model.config.classes) if model.config.head == "fixed" else text.tokens.shape[1]
+    return classes if model.config.nested else classes + 1

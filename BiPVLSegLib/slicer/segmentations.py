@@ -15,7 +15,14 @@ _LABELMAP = "Binary labelmap"
 _SURFACE = "Closed surface"
 
 
-def result_to_segmentation(result: SegmentationResult, volumeNode=None, segmentationNode=None, scene=None):
+def result_to_segmentation(
+    result: SegmentationResult,
+    volumeNode=None,
+    segmentationNode=None,
+    scene=None,
+    images: list | None = None,
+    surfaces: dict | None = None,
+):
     """Shows a result as a segmentation node, a new one or a given one.
 
     The classes of a layer share one labelmap; those that may overlap have a labelmap each. (15 classes of a 512x512x300
@@ -39,6 +46,9 @@ def result_to_segmentation(result: SegmentationResult, volumeNode=None, segmenta
     volumeNode : the volume that was segmented, or None.
     segmentationNode : where to put it; None makes a new node.
     scene : for the new node; None takes that of the volume, or ``slicer.mrmlScene``.
+    images : what ``layer_images`` made of the same result before, in another thread; they become part of the node.
+    surfaces : closed surfaces by segment id (vtkPolyData) that were made of the same images at ``result.affine``; the node
+        then has surfaces of all its segments. None or empty leaves that as it is.
 
     Returns
     -------
@@ -71,12 +81,16 @@ def result_to_segmentation(result: SegmentationResult, volumeNode=None, segmenta
     try:
         if not others and volumeNode is not None:
             segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        _write_segments(segmentationNode, segments, _layer_images(result, image_to_node))
+        images = layer_images(result) if images is None else images
+        for image in images:
+            image.SetGeometryFromImageToWorldMatrix(array_to_matrix(image_to_node))
+        fitting = surfaces if surfaces and np.array_equal(image_to_node, result.affine) else {}
+        _write_segments(segmentationNode, segments, images, fitting, bool(surfaces))
         _set_reference(segmentationNode, volumeNode, others)
     finally:
         segmentationNode.EndModify(was_modifying)
     if volumeNode is not None:
-        _place_in_hierarchy(segmentationNode, volumeNode)
+        place_beside(segmentationNode, volumeNode)
     return segmentationNode, {segment.name: segment.id for segment in segments}
 
 
@@ -116,24 +130,30 @@ def _checked_placement(result: SegmentationResult, volumeNode, segmentationNode,
     return matrix_to_array(linear.GetMatrix()) @ result.affine
 
 
-def _layer_images(result: SegmentationResult, image_to_node: np.ndarray) -> list:
+def layer_images(result: SegmentationResult) -> list:
+    """A vtkOrientedImageData per layer of a result, not yet at its place.
+
+    It touches no scene, so it may be called in another thread: the copy is nearly all of the time that
+    ``result_to_segmentation`` takes.
+    """
     layers = result.labelmap if result.nested else result.labelmap[np.newaxis]
-    return [_image_from_array(layer, image_to_node) for layer in layers]
+    return [_image_from_array(layer) for layer in layers]
 
 
-def _image_from_array(labelmap: np.ndarray, image_to_node: np.ndarray):
+def _image_from_array(labelmap: np.ndarray):
     """A vtkOrientedImageData of a labelmap (I, J, K): one copy, straight into VTK's memory."""
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(labelmap.shape)
     image.AllocateScalars(get_vtk_array_type(labelmap.dtype), 1)
     vtk_to_numpy(image.GetPointData().GetScalars()).reshape(labelmap.shape[::-1])[...] = labelmap.transpose(2, 1, 0)
-    image.SetGeometryFromImageToWorldMatrix(array_to_matrix(image_to_node))
     return image
 
 
-def _write_segments(segmentationNode, segments: list[Segment], images: list) -> None:
+def _write_segments(
+    segmentationNode, segments: list[Segment], images: list, surfaces: dict, ask_surfaces: bool
+) -> None:
     segmentation = segmentationNode.GetSegmentation()
-    surfaces = segmentation.ContainsRepresentation(_SURFACE)
+    want_surfaces = ask_surfaces or segmentation.ContainsRepresentation(_SURFACE)
     _detach(segmentation, [segment.id for segment in segments if segmentation.GetSegment(segment.id) is not None])
     segmentation.SetSourceRepresentationName(_LABELMAP)  # differs only where no other segment is left
     for segment in segments:
@@ -147,7 +167,9 @@ def _write_segments(segmentationNode, segments: list[Segment], images: list) -> 
         vtk_segment.SetLabelValue(segment.label_value)
         if existing is None:
             segmentation.AddSegment(vtk_segment, segment.id)
-    if surfaces:
+    for identifier, surface in surfaces.items():
+        segmentation.GetSegment(identifier).AddRepresentation(_SURFACE, surface)
+    if want_surfaces:
         segmentation.CreateRepresentation(_SURFACE)  # only where it is missing
 
 
@@ -179,15 +201,15 @@ def _set_reference(segmentationNode, volumeNode, others: list[str]) -> None:
         segmentation.SetConversionParameter(parameter, geometry)
 
 
-def _place_in_hierarchy(segmentationNode, volumeNode) -> None:
-    """Beside the volume. A segmentation that the user has put into a folder or study stays there."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(segmentationNode.GetScene())
+def place_beside(node, volumeNode) -> None:
+    """Puts a node beside the volume in the subject hierarchy. What the user has put into a folder or study stays there."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     if hierarchy is None:
         return
     volume_item = hierarchy.GetItemByDataNode(volumeNode)
     parent = hierarchy.GetItemParent(volume_item) if volume_item else hierarchy.GetSceneItemID()
-    item = hierarchy.GetItemByDataNode(segmentationNode)
+    item = hierarchy.GetItemByDataNode(node)
     if not item:
-        hierarchy.CreateItem(parent, segmentationNode)
+        hierarchy.CreateItem(parent, node)
     elif hierarchy.GetItemParent(item) == hierarchy.GetSceneItemID():
         hierarchy.SetItemParent(item, parent)

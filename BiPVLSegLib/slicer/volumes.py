@@ -28,10 +28,23 @@ def array_from_volume(volumeNode) -> tuple[np.ndarray, np.ndarray]:
     GeometryError
         The IJK-to-RAS matrix cannot be inverted.
     """
+    voxels, affine = view_of_volume(volumeNode)
+    return voxels.copy(order="K"), affine
+
+
+def view_of_volume(volumeNode) -> tuple[np.ndarray, np.ndarray]:
+    """As ``array_from_volume``, without a copy: the node's own voxels (I, J, K), K slowest, not to be written to.
+
+    The view keeps the voxels alive when the node gets others or is deleted. Edits of the node show in it, so who reads
+    it in another thread looks at the modification time of its scalars before and after.
+
+    Raises what ``array_from_volume`` raises.
+    """
     image = _image_of(volumeNode)
     shape, affine = grid_of(volumeNode)
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape[::-1]).transpose(2, 1, 0)
-    return voxels.copy(order="K"), affine
+    voxels.flags.writeable = False
+    return voxels, affine
 
 
 def grid_of(volumeNode) -> tuple[tuple[int, int, int], np.ndarray]:

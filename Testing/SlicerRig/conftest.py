@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -25,6 +26,31 @@ def rig():
     yield headless
     headless.close()
     assert headless.messages.texts == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def application():
+    """The Qt application, where Qt is installed: made first, because a process has only one."""
+    if importlib.util.find_spec("PySide6") is None:
+        return None
+    from standins.session import start_application
+
+    return start_application()
+
+
+@pytest.fixture
+def session(tmp_path):
+    """One run of the Slicer that the stand-ins make."""
+    pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+    from standins import qt_layer
+    from standins.session import SlicerSession
+
+    slicer_session = SlicerSession(tmp_path / "Slicer", "Temp ü 心")
+    with qt_layer.collect_slot_errors() as errors:
+        yield slicer_session
+        slicer_session.close()
+    assert errors == []
+    assert slicer_session.slicer.messages.texts == []
 
 
 @pytest.fixture(params=AFFINES.values(), ids=AFFINES.keys())

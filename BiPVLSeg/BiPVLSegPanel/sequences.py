@@ -1,0 +1,174 @@
+"""Volumes that are one frame of a sequence: reading all frames, and writing a segmentation for each.
+
+The browser is never moved: frames are read from the data nodes of the sequence, and the segmentations are put together
+outside of the scene until all of them are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from BiPVLSegLib.errors import InputError
+from BiPVLSegLib.slicer import place_beside, result_to_segmentation
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A volume to segment: ``volumeNode`` has its voxels; ``indexValue`` and ``number`` (from 0) tell where in the sequence
+    it belongs, "" and 0 for a volume that is in none."""
+
+    volumeNode: Any
+    indexValue: str = ""
+    number: int = 0
+
+
+def browserOf(node):
+    """The sequence browser that the node is a proxy of (it shows the selected frame), or None."""
+    scene = node.GetScene() if node is not None else None
+    if scene is None:
+        return None
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
+        browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
+        if browser.GetSequenceNode(node) is not None:
+            return browser
+    return None
+
+
+def frameCount(volumeNode) -> int:
+    """How many frames the sequence of a volume has; 1 where it is in none."""
+    browser = browserOf(volumeNode)
+    return 1 if browser is None else browser.GetSequenceNode(volumeNode).GetNumberOfDataNodes()
+
+
+def currentFrame(volumeNode) -> Frame:
+    """The frame that is shown, with the voxels of the volume node itself."""
+    browser = browserOf(volumeNode)
+    if browser is None:
+        return Frame(volumeNode)
+    number = browser.GetSelectedItemNumber()
+    return Frame(volumeNode, indexValueOf(browser), max(number, 0))
+
+
+def allFrames(volumeNode) -> list[Frame]:
+    """All frames, with the voxels of the sequence's data nodes.
+
+    Raises
+    ------
+    InputError
+        The volume is in no sequence, or the sequence is empty.
+    """
+    browser = browserOf(volumeNode)
+    if browser is None:
+        raise InputError(
+            _("'{name}' is not part of a sequence, so there is one frame only; segment the current frame.").format(
+                name=volumeNode.GetName()
+            )
+        )
+    sequence = browser.GetSequenceNode(volumeNode)
+    count = sequence.GetNumberOfDataNodes()
+    if count == 0:
+        raise InputError(_("The sequence '{name}' has no frames; load it again.").format(name=sequence.GetName()))
+    return [Frame(sequence.GetNthDataNode(n), sequence.GetNthIndexValue(n), n) for n in range(count)]
+
+
+def indexValueOf(browser) -> str:
+    """The index value that is selected, "" where none is."""
+    number, master = browser.GetSelectedItemNumber(), browser.GetMasterSequenceNode()
+    if master is None or not 0 <= number < master.GetNumberOfDataNodes():
+        return ""
+    return master.GetNthIndexValue(number)
+
+
+def requireSameTransform(volumeNode, segmentationNode) -> None:
+    """Raises InputError where a segmentation sequence and the volumes are under different transforms."""
+    if segmentationNode.GetParentTransformNode() is not volumeNode.GetParentTransformNode():
+        raise InputError(
+            _("'{segmentation}' and '{volume}' are under different transforms; put both under the same one.").format(
+                segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
+            )
+        )
+
+
+class SegmentationSequence:
+    """A segmentation for each of some frames of a volume; nothing is in the scene before ``commit``.
+
+    Parameters
+    ----------
+    volumeNode : the proxy of the volume sequence.
+    outputNode : the proxy of the segmentation sequence to update, in the same browser; None makes a new one.
+    """
+
+    def __init__(self, volumeNode, outputNode=None) -> None:
+        self.volumeNode = volumeNode
+        self.outputNode = outputNode
+        self.browser = browserOf(volumeNode)
+        volumes = self.browser.GetSequenceNode(volumeNode)
+        self.existing = None if outputNode is None else self.browser.GetSequenceNode(outputNode)
+        self.staged = slicer.vtkMRMLSequenceNode()
+        self.staged.SetIndexName(volumes.GetIndexName())
+        self.staged.SetIndexUnit(volumes.GetIndexUnit())
+        self.staged.SetIndexType(volumes.GetIndexType())
+        self.staged.SetNumericIndexValueTolerance(volumes.GetNumericIndexValueTolerance())
+
+    def add(self, frame: Frame, result, images: list) -> dict[str, str]:
+        """Adds the result of a frame; returns the segment ids by name. Raises what ``result_to_segmentation`` raises."""
+        before = None if self.existing is None else self.existing.GetDataNodeAtValue(frame.indexValue, True)
+        blank = slicer.vtkMRMLSegmentationNode()
+        blank.SetName(self._name())
+        node = self.staged.SetDataNodeAtValue(blank if before is None else before, frame.indexValue)
+        return result_to_segmentation(result, None, node, images=images)[1]
+
+    def nodes(self) -> list:
+        """The segmentations that were added."""
+        return [self.staged.GetNthDataNode(number) for number in range(self.staged.GetNumberOfDataNodes())]
+
+    def commit(self):
+        """Puts them into the scene: the proxy segmentation node and the sequence node. The shown frame stays the same."""
+        return self._commitNew() if self.existing is None else self._commitUpdate()
+
+    def _commitNew(self):
+        scene, name = self.volumeNode.GetScene(), self._name()
+        self.staged.SetName(scene.GenerateUniqueName(_("{name} sequence").format(name=name)))
+        scene.AddNode(self.staged)
+        proxy = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+        proxy.CreateDefaultDisplayNodes()
+        proxy.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())
+        proxy.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
+        wasModifying = self.browser.StartModify()
+        try:
+            self.browser.AddSynchronizedSequenceNodeID(self.staged.GetID())
+            self.browser.AddProxyNode(proxy, self.staged, False)
+            self.browser.SetSaveChanges(self.staged, True)  # what the user corrects by hand in a frame stays
+        finally:
+            self.browser.EndModify(wasModifying)
+        self._show(proxy, self.staged)
+        place_beside(proxy, self.volumeNode)
+        return proxy, self.staged
+
+    def _commitUpdate(self):
+        requireSameTransform(self.volumeNode, self.outputNode)
+        for number in range(self.staged.GetNumberOfDataNodes()):
+            value, node = self.staged.GetNthIndexValue(number), self.staged.GetNthDataNode(number)
+            if self.existing.GetDataNodeAtValue(value, True) is None:
+                self.existing.SetDataNodeAtValue(node, value)
+            else:
+                shallow = True  # the staged node is not needed any more
+                self.existing.UpdateDataNodeAtValue(node, value, shallow)
+        self._show(self.outputNode, self.existing)
+        return self.outputNode, self.existing
+
+    def _show(self, proxy, sequence) -> None:
+        """The selected frame into the proxy, as the browser does at a change of frame: where it saves changes the two share
+        their segments, so that corrections reach the sequence."""
+        shown = sequence.GetDataNodeAtValue(indexValueOf(self.browser), True)
+        if shown is not None:
+            proxy.CopyContent(shown, not self.browser.GetSaveChanges(sequence))
+
+    def _name(self) -> str:
+        if self.outputNode is not None:
+            return self.outputNode.GetName()
+        return _("{volume} segmentation").format(volume=self.volumeNode.GetName())

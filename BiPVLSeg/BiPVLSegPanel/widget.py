@@ -1,0 +1,299 @@
+"""The panel: it puts the sections together, keeps them in step with the scene, and starts runs through the logic."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from BiPVLSegLib.errors import BiPVLError, Cancelled
+
+from .advancedsection import AdvancedSection
+from .conceptbinding import ConceptBinding
+from .conceptsection import ConceptSection
+from .dialogs import Dialogs
+from .estimatesection import EstimateSection
+from .installer import Installer
+from .installsection import InstallSection
+from .logic import BiPVLSegLogic
+from .modelcatalogue import ModelCatalogue
+from .modelsection import ModelSection
+from .resultsection import ResultSection
+from .runsection import RunSection
+from .settings import Settings
+from .volumesection import VolumeSection
+
+
+class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panel. Nothing is decided here that a script could want too: that is in ``logic``."""
+
+    def __init__(self, parent=None):
+        # Attributes first: with no parent, the base class calls setup() from its constructor.
+        self.logic = None
+        self.ui = None
+        self.dialogs = Dialogs()
+        self.parameters = None
+        self.sections = []
+        self._entered = False
+        self._lockedBecause = ""
+        self._seen = ()
+        VTKObservationMixin.__init__(self)
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    def setup(self):
+        """Builds the panel. Torch and its like are not imported here, nor is anything installed."""
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath("UI/BiPVLSeg.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        self.ui.BiPVLSeg = panel
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.settings = Settings()
+        self.logic = BiPVLSegLogic()
+        self._makeSections()
+        self._observeScene()
+        self.setParameters(self.logic.getParameterNode())
+
+    def _makeSections(self) -> None:
+        ui, dialogs = self.ui, self.dialogs
+        self.installer = Installer(dialogs, self.logic.runState, self.settings)
+        self.installSection = InstallSection(ui, self.installer, dialogs)
+        self.installSection.changed = self.refresh
+        self.volumeSection = VolumeSection(ui, self._onInputsChanged)
+        self.modelSection = ModelSection(ui, ModelCatalogue(self.settings), dialogs, self._onModelChanged)
+        self.conceptSection = ConceptSection(ui, dialogs)
+        self.concepts = ConceptBinding(self.conceptSection, self.modelSection, self._onChanged, self._tell)
+        self.advancedSection = AdvancedSection(ui, self.settings, self._onChanged, self._onKeepWorkerChanged)
+        self.resultSection = ResultSection(ui, self._onChanged)
+        inputs = (self.volumeSection, self.modelSection, self.advancedSection)
+        self.estimateSection = EstimateSection(ui, self.settings, inputs, self._ready)
+        self.runSection = RunSection(ui, self.logic.runState, self.missing, self.segment, self.logic.cancel)
+        self.sections = [self.volumeSection, self.modelSection, self.concepts, self.advancedSection, self.resultSection]
+        self._removeRunListener = self.logic.runState.addListener(self._onRunState)
+
+    def _observeScene(self) -> None:
+        scene = slicer.mrmlScene
+        self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(scene, slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(scene, slicer.vtkMRMLScene.EndImportEvent, self._onSceneEndImport)
+        first = 10.0  # before the node selectors, which would choose the neighbour of the removed node
+        self.addObserver(
+            scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved, priority=first
+        )
+
+    def enter(self):
+        """The user has come to this module."""
+        self._entered = True
+        if self.parameters is None:
+            self.setParameters(self.logic.getParameterNode())
+        self._watchSliceViews()
+        if not self.logic.runState.busy:
+            self.modelSection.refresh()
+            self.installSection.update()
+        self.volumeSection.preselect()
+        self.refresh()
+
+    def exit(self):
+        """The user has gone to another module. A run goes on; it is shown again on return."""
+        self._entered = False
+        self._unwatchSliceViews()
+
+    def cleanup(self):
+        """The module is unloaded or reloaded, or Slicer quits: nothing may stay behind."""
+        if self.logic is None:  # never set up, or cleaned up already
+            self.removeObservers()
+            return
+        self._removeRunListener()
+        self.installSection.close()
+        self.conceptSection.close()
+        self.runSection.cleanup()
+        self.estimateSection.cleanup()
+        self.advancedSection.cleanup()
+        self.setParameters(None)
+        self.removeObservers()
+        logic, self.logic = self.logic, None
+        logic.shutdown()
+        self.ui.BiPVLSeg.deleteLater()  # a reload would only hide it
+
+    def onReload(self):
+        """Lets the sources of the panel and of the library be read again, not only those of the module file."""
+        for name in list(sys.modules):
+            if name.partition(".")[0] in ("BiPVLSegPanel", "BiPVLSegLib"):
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    # What the run needs ------------------------------------------------------------------------------------------------
+
+    def missing(self) -> list[str]:
+        """All that keeps a run from starting, as sentences, in the order of the panel."""
+        return [
+            *self.installSection.missingTexts(),
+            *self.volumeSection.missing(),
+            *self.modelSection.missing(),
+            *self.concepts.missing(),
+        ]
+
+    def _ready(self) -> bool:
+        return self.parameters is not None and not self.logic.runState.busy and not self.missing()
+
+    def segment(self) -> None:
+        """Starts a run with what the panel shows. It goes on by itself; ``_onFinished`` hears of its end."""
+        parameters, volume = self.parameters, self.volumeSection.volume
+        try:
+            self.logic.process(
+                volume,
+                self.resultSection.output,
+                concepts=self.conceptSection.table.toSet(_=_),
+                model=self.modelSection.entry.folder,
+                device=self.settings.device,
+                roi=self.volumeSection.region,
+                waitForCompletion=False,
+                precision=self.settings.precision,
+                flips=parameters.flips,
+                probabilities=parameters.probabilities,
+                frames=self.volumeSection.frames,
+                show3D=parameters.show3D,
+                keepWorker=self.settings.keepWorker,
+                onFinished=lambda run: self._onFinished(run, volume),
+            )
+        except BiPVLError as error:
+            self._refused(str(error))
+        except Exception as error:  # a mistake of ours; the user gets a sentence, the log the traceback
+            logging.exception("BiPVLSeg: the segmentation could not be started")
+            self._refused(
+                _("The segmentation could not be started because of an unexpected error: {error}").format(error=error)
+            )
+
+    def _refused(self, sentence: str) -> None:
+        self._tell(sentence)
+        self.dialogs.error(sentence)
+
+    def _tell(self, sentence: str) -> None:
+        self.runSection.tell(sentence)
+
+    def _onFinished(self, run, volume) -> None:
+        if self.parameters is None:  # the panel or the scene is gone
+            return
+        if run.outcome is not None:
+            self.resultSection.showOutcome(run.outcome, sameVolume=self.volumeSection.volume is volume)
+        elif run.error is not None and not isinstance(run.error, Cancelled):
+            logging.error("BiPVLSeg: %s", run.error)
+        self.refresh()
+
+    # Keeping in step ---------------------------------------------------------------------------------------------------
+
+    def setParameters(self, parameters) -> None:
+        """Follows this parameter node (a ``BiPVLSegParameterNode``), or none while there is no scene to follow."""
+        if self.parameters is not None:
+            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+        self.parameters = parameters
+        for section in self.sections:
+            section.setParameters(parameters)
+        if parameters is not None:
+            self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+            self._seen = self._selections()
+            self._describeInputs()
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Button, status and estimate follow the selections."""
+        if self.parameters is None:
+            return
+        self.runSection.show()
+        self.estimateSection.later(self.parameters)
+
+    def _describeInputs(self) -> None:
+        self.volumeSection.describe(self.modelSection.entry)
+
+    def _onChanged(self) -> None:
+        """The user has changed something: what was said about the selections before is out of date."""
+        self._tell("")
+        self.refresh()
+
+    def _onInputsChanged(self) -> None:
+        self.resultSection.show()
+        self._describeInputs()
+        self._onChanged()
+
+    def _onModelChanged(self, entry) -> None:
+        self.concepts.adopt()
+        self._describeInputs()
+        self._onChanged()
+
+    def _onParametersModified(self, caller=None, event=None) -> None:
+        """Somebody has changed the parameter node: a section of ours, a script, or a scene that was loaded."""
+        if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        seen = self._selections()
+        if seen == self._seen:  # a text was edited: that happens with every key, and only the table has to follow
+            self.concepts.show()
+            return
+        self._seen = seen
+        for section in self.sections:
+            section.show()
+        self._describeInputs()
+        self.refresh()
+
+    def _selections(self) -> tuple:
+        """All parameters but the concept table."""
+        node, names = self.parameters.parameterNode, self.parameters.allParameters
+        return tuple(
+            (name, node.GetNodeReferenceID(name) or node.GetParameter(name)) for name in names if name != "conceptsJson"
+        )
+
+    def _onRunState(self, runState) -> None:
+        reason = self.runSection.shown.inputsReason
+        if reason == self._lockedBecause:  # called for each window of a run
+            return
+        self._lockedBecause = reason
+        enabled = not reason
+        for section in (self.volumeSection, self.modelSection, self.advancedSection, self.resultSection):
+            section.setEnabled(enabled)
+        self.conceptSection.setEnabled(enabled, reason)
+
+    def _onKeepWorkerChanged(self, keep: bool) -> None:
+        if not keep and not self.logic.runState.busy:
+            self.logic.stopWorker()
+
+    def _watchSliceViews(self) -> None:
+        """While no volume is chosen, one that appears in the slice views is taken."""
+        self._unwatchSliceViews()
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            self.addObserver(composite, vtk.vtkCommand.ModifiedEvent, self._onSliceViewModified)
+
+    def _unwatchSliceViews(self) -> None:
+        self.removeObservers(self._onSliceViewModified)
+
+    def _onSliceViewModified(self, caller=None, event=None) -> None:
+        if not slicer.mrmlScene.IsBatchProcessing():
+            self.volumeSection.preselect()
+
+    def _onSceneStartClose(self, caller=None, event=None) -> None:
+        self.setParameters(None)
+
+    def _onSceneEndClose(self, caller=None, event=None) -> None:
+        self.setParameters(self.logic.getParameterNode())
+
+    def _onSceneEndImport(self, caller=None, event=None) -> None:
+        # Others hear of this event after us, and until then the subject hierarchy has items that lead nowhere.
+        qt.QTimer.singleShot(0, self._showImported)
+
+    def _showImported(self) -> None:
+        if self.logic is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        self.setParameters(self.logic.getParameterNode())
+        if self._entered:
+            self._watchSliceViews()
+            self.volumeSection.preselect()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, caller, event, node) -> None:
+        forgotten = [section.forget(node) for section in (self.volumeSection, self.resultSection)]
+        if any(forgotten):
+            self._onInputsChanged()

@@ -1,0 +1,34 @@
+"""The command that tells the panel which devices there are."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from BiPVLSegLib.cli.main import main
+
+
+def test_devices_as_json(capsys):
+    assert main(["devices", "--json"]) == 0
+    event = json.loads(capsys.readouterr().out)
+    assert event["event"] == "devices"
+    devices = {device["name"]: device for device in event["devices"]}
+    assert "cpu" in devices and devices["cpu"]["memory_bytes"] is None
+    assert sum(device["auto"] for device in event["devices"]) == 1
+    assert len([name for name in devices if name.startswith("cuda")]) == torch.cuda.device_count()
+
+
+def test_graphics_cards_come_with_name_and_memory(capsys, monkeypatch):
+    class Properties:
+        total_memory = 16 * 2**30
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: Properties)
+    assert main(["devices"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cuda:0: Card 0, 16.0 GiB (auto)"
+    assert lines[1] == "cuda:1: Card 1, 16.0 GiB"
+    assert lines[-1].startswith("cpu: ") and "auto" not in lines[-1]

@@ -1,0 +1,27 @@
+"""Steps that several tests of the whole panel take."""
+
+from __future__ import annotations
+
+import slicer.util
+
+START_SECONDS = 120  # a busy machine takes long to import torch
+
+
+def segmentations() -> list:
+    """All segmentation nodes of the scene."""
+    return slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
+def run(panel) -> None:
+    """Presses the button and waits for the end."""
+    panel.click("segmentButton")
+    assert panel.logic.runState.busy, panel.text("statusLabel")
+    panel.wait_for_run(START_SECONDS)
+
+
+def until_running(panel) -> None:
+    """Presses the button and waits until the worker is at work, which is the longest part of a run."""
+    panel.click("segmentButton")
+    state = panel.logic.runState
+    panel.wait_until(lambda: state.state.name == "RUNNING" or not state.busy, START_SECONDS)
+    assert state.busy, panel.text("statusLabel")

@@ -1,0 +1,272 @@
+"""Volumes that are a frame of a sequence: the current frame, all frames, and segmentations that are sequences already."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from BiPVLSegPanel.results import tableOf
+from BiPVLSegPanel.runstate import State
+from BiPVLSegPanel.sequences import allFrames, browserOf, currentFrame, frameCount
+from logic_fixtures import *  # noqa: F403
+from logic_rig import (
+    AFFINE,
+    IDS,
+    ORGANS,
+    SHAPE,
+    add_ct,
+    mask,
+    node_ids,
+    points,
+    segment_mask,
+    temporary_files,
+    voxels,
+    wait,
+)
+from scenes import add_segment, add_transform, make_image, mask_in_slicer, segment_ids, to_vtk
+
+from BiPVLSegLib.errors import InputError
+
+TIMES = ("0", "25.5", "51", "76.5")
+TURN = np.array([[0.0, -1, 0, 20], [1, 0, 0, -7], [0, 0, 1, 33], [0, 0, 0, 1]])
+DRAWN = np.zeros(SHAPE, bool)
+DRAWN[4:6, 6:8, 5] = True
+
+
+@pytest.fixture
+def cine(slicer_app):
+    """A browser at frame 2; the kidney is moved by the frame number."""
+    scene = slicer.mrmlScene
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Cine")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    for number, time in enumerate(TIMES):
+        volume = slicer.vtkMRMLScalarVolumeNode()
+        volume.SetName("Cine")
+        volume.SetAndObserveImageData(make_image(voxels(number)))
+        volume.SetIJKToRASMatrix(to_vtk(AFFINE))
+        sequence.SetDataNodeAtValue(volume, time)
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.SetSelectedItemNumber(2)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    return browser
+
+
+@pytest.fixture
+def volume(cine):
+    return cine.GetProxyNode(cine.GetMasterSequenceNode())
+
+
+def shown_shift(node) -> int:
+    """By how much the kidney is moved in the segmentation that is shown."""
+    return [n for n in range(4) if np.array_equal(segment_mask(node, "left_kidney"), mask("Left kidney", n))][0]
+
+
+def test_what_is_known_of_a_sequence(cine, volume):
+    other = add_ct()
+    assert browserOf(volume) is cine and browserOf(other) is None and browserOf(None) is None
+    assert frameCount(volume) == 4 and frameCount(other) == 1
+    frame = currentFrame(volume)
+    assert frame.volumeNode is volume and (frame.indexValue, frame.number) == ("51", 2)
+    assert currentFrame(other).indexValue == ""
+    assert [(f.indexValue, f.number) for f in allFrames(volume)] == list(zip(TIMES, range(4)))
+    with pytest.raises(InputError, match="not part of a sequence"):
+        allFrames(other)
+
+
+def test_the_current_frame(segment, volume, cine):
+    node = segment(volume)
+    assert shown_shift(node) == 2 and browserOf(node) is None and cine.GetSelectedItemNumber() == 2
+    cine.SetSelectedItemNumber(0)
+    assert shown_shift(node) == 2
+
+
+def test_all_frames(logic, segment, volume, cine, worker):
+    worker.set(windows=3)
+    shown, progress = [], []
+    cine.AddObserver("ModifiedEvent", lambda *_: shown.append(cine.GetSelectedItemNumber()))
+    logic.runState.addListener(lambda run: run.state is State.RUNNING and progress.append((run.done, run.total)))
+    node = segment(volume, frames="all")
+    outcome = logic.run.outcome
+    sequence = outcome.sequenceNode
+    assert cine.GetSelectedItemNumber() == 2 and set(shown) <= {2}, "the browser was not moved"
+    assert cine.GetProxyNode(sequence) is node and cine.GetSequenceNode(node) is sequence
+    assert [sequence.GetNthIndexValue(n) for n in range(4)] == list(TIMES)
+    assert (sequence.GetIndexName(), sequence.GetIndexUnit()) == ("time", "ms")
+    for number in (2, 0, 1, 3):
+        cine.SetSelectedItemNumber(number)
+        assert shown_shift(node) == number
+        np.testing.assert_array_equal(mask_in_slicer(node, "left_kidney", points()), mask("Left kidney", number))
+        assert segment_ids(node) == list(IDS.values())
+    assert progress[-1] == (12, 12) and all(a <= b for (a, _), (b, _) in zip(progress, progress[1:]))
+    assert {total for done, total in progress if done} == {12}
+    assert worker.started == 1 and temporary_files() == []
+
+
+def test_the_table_of_all_frames(logic, segment, volume):
+    node = segment(volume, frames="all", concepts=ORGANS.select(["Spleen", "Absent"]))
+    table = tableOf(node).GetTable()
+    columns = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
+    assert columns == ["Frame", "Organ", "Volume (ml)", "Mean intensity", "Confidence", "Note"]
+    rows = [tuple(table.GetColumn(n).GetValue(row) for n in (0, 1)) for row in range(table.GetNumberOfRows())]
+    assert rows == [(time, organ) for time in TIMES for organ in ("Spleen", "Absent")]
+
+
+def test_all_frames_under_a_transform_and_in_the_study(slicer_app, segment, volume, cine):
+    hierarchy = slicer_app.slicer.subject_hierarchy
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(volume), study)
+    transform = add_transform(slicer.mrmlScene, TURN, volume)
+    node = segment(volume, frames="all")
+    for number in (0, 3):
+        cine.SetSelectedItemNumber(number)
+        assert node.GetParentTransformNode() is transform
+        np.testing.assert_array_equal(mask_in_slicer(node, "left_kidney", points(TURN)), mask("Left kidney", number))
+    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
+    assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is volume
+
+
+def test_corrections_by_hand_stay_with_their_frame(segment, volume, cine):
+    node = segment(volume, frames="all")
+    cine.SetSelectedItemNumber(1)
+    add_segment(node, "drawn", DRAWN, AFFINE)
+    cine.SetSelectedItemNumber(3)
+    assert "drawn" not in segment_ids(node)
+    cine.SetSelectedItemNumber(1)
+    np.testing.assert_array_equal(mask_in_slicer(node, "drawn", points()), DRAWN)
+    assert shown_shift(node) == 1
+
+
+@pytest.mark.parametrize("frames", ["all", "current"])
+def test_an_update_of_a_segmentation_sequence(logic, segment, volume, cine, frames):
+    node = segment(volume, frames="all")
+    cine.SetSelectedItemNumber(1)
+    add_segment(node, "drawn", DRAWN, AFFINE)
+    before = node_ids()
+    sequence = cine.GetMasterSequenceNode()
+    for number in range(4):
+        sequence.GetNthDataNode(number).SetAndObserveImageData(make_image(voxels(3 - number)))
+    cine.SetSelectedItemNumber(0)
+    cine.SetSelectedItemNumber(1)
+    assert segment(volume, node, frames=frames) is node
+    assert node_ids() == before and cine.GetSelectedItemNumber() == 1 and shown_shift(node) == 2
+    assert logic.run.outcome.sequenceNode is cine.GetSequenceNode(node)
+    np.testing.assert_array_equal(mask_in_slicer(node, "drawn", points()), DRAWN)
+    found = []
+    for number in range(4):
+        cine.SetSelectedItemNumber(number)
+        found.append(shown_shift(node))
+        assert ("drawn" in segment_ids(node)) == (number == 1)
+    assert found == ([3, 2, 1, 0] if frames == "all" else [0, 2, 2, 3])
+
+
+def test_another_frame_is_shown_when_the_current_one_is_done(segment, volume, cine, worker):
+    worker.set(windows=10, seconds=0.03)
+    run = segment(volume, waitForCompletion=False)
+    wait(lambda: run.state.state is State.RUNNING)
+    cine.SetSelectedItemNumber(0)
+    wait(lambda: run.finished)
+    assert shown_shift(run.outcome.segmentationNode) == 2
+    assert len(run.outcome.notes) == 1 and "frame 3" in run.outcome.notes[0]
+
+
+def test_another_frame_is_shown_while_a_segmentation_sequence_is_updated(segment, volume, cine, worker):
+    """The result goes to the frame that it belongs to, not to the one that is shown."""
+    node = segment(volume, frames="all")
+    sequence = cine.GetMasterSequenceNode()
+    sequence.GetNthDataNode(2).SetAndObserveImageData(make_image(voxels(3)))
+    cine.SetSelectedItemNumber(0)
+    cine.SetSelectedItemNumber(2)
+    worker.set(windows=10, seconds=0.03)
+    run = segment(volume, node, waitForCompletion=False)
+    wait(lambda: run.state.state is State.RUNNING)
+    cine.SetSelectedItemNumber(0)
+    wait(lambda: run.finished)
+    assert run.error is None and shown_shift(node) == 0
+    cine.SetSelectedItemNumber(2)
+    assert shown_shift(node) == 3
+
+
+@pytest.mark.parametrize("frame", [0, 2])
+def test_cancel_in_a_frame_leaves_nothing(logic, segment, volume, cine, worker, frame):
+    worker.set(windows=3, seconds=0.02)
+    before = node_ids()
+    logic.runState.addListener(lambda run: run.state is State.RUNNING and run.done > 3 * frame and logic.cancel())
+    run = segment(volume, frames="all", waitForCompletion=False)
+    wait(lambda: run.finished)
+    assert run.cancelled and node_ids() == before
+    synchronized = vtk.vtkCollection()
+    cine.GetSynchronizedSequenceNodes(synchronized, True)
+    assert synchronized.GetNumberOfItems() == 1
+    wait(lambda: temporary_files() == [], 5)
+
+
+def test_an_error_in_the_last_frame_leaves_nothing(segment, volume, worker, logic):
+    before = node_ids()
+    logic.runState.addListener(lambda run: run.done == 9 and worker.set(error="input"))
+    with pytest.raises(InputError, match="input error"):
+        segment(volume, frames="all")
+    assert node_ids() == before and temporary_files() == []
+
+
+@pytest.mark.parametrize("what", ["browser", "sequence", "proxy"])
+def test_the_sequence_is_removed_meanwhile(segment, volume, cine, worker, what):
+    worker.set(windows=1000, seconds=0.02)
+    run = segment(volume, frames="all", waitForCompletion=False)
+    wait(lambda: run.state.state is State.RUNNING)
+    slicer.mrmlScene.RemoveNode({"browser": cine, "sequence": cine.GetMasterSequenceNode(), "proxy": volume}[what])
+    wait(lambda: run.finished, 2)
+    assert run.cancelled and slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_outputs_that_do_not_go_with_the_sequence(segment, volume, cine, worker):
+    single = segment(volume)
+    with pytest.raises(InputError, match="not a sequence"):
+        segment(volume, single, frames="all")
+    sequence = segment(volume, frames="all")
+    with pytest.raises(InputError, match="another sequence"):
+        segment(add_ct(), sequence)
+    add_transform(slicer.mrmlScene, TURN, volume)
+    started = worker.started
+    with pytest.raises(InputError, match="different transforms"):
+        segment(volume, sequence)
+    assert worker.started == started
+
+
+def test_surfaces_of_all_frames(segment, volume, cine):
+    node = segment(volume, frames="all", show3D=True)
+    for number in (2, 0):
+        cine.SetSelectedItemNumber(number)
+        assert node.GetClosedSurfaceInternalRepresentation("left_kidney").GetNumberOfPoints() > 0
+
+
+def test_an_update_of_a_sequence_is_one_step_back(segment, volume, cine):
+    scene, node = slicer.mrmlScene, segment(volume, frames="all")
+    sequence = cine.GetMasterSequenceNode()
+    for number in range(4):
+        sequence.GetNthDataNode(number).SetAndObserveImageData(make_image(voxels(3 - number)))
+    cine.SetSelectedItemNumber(1)
+    scene.SetUndoOn()
+    segment(volume, node, frames="all")
+    assert scene.GetNumberOfUndoLevels() == 1 and shown_shift(node) == 2
+    scene.Undo()
+    found = []
+    for number in (1, 0, 2, 3):
+        cine.SetSelectedItemNumber(number)
+        found.append(shown_shift(node))
+    assert found == [1, 0, 2, 3]
+    scene.SetUndoOff()
+    scene.ClearUndoStack()
+    scene.ClearRedoStack()
+
+
+def test_a_transform_that_comes_between_a_sequence_and_its_update(segment, volume, cine, worker):
+    node = segment(volume, frames="all")
+    worker.set(windows=10, seconds=0.03)
+    run = segment(volume, node, waitForCompletion=False)
+    wait(lambda: run.state.state is State.RUNNING)
+    add_transform(slicer.mrmlScene, TURN, volume)
+    wait(lambda: run.finished)
+    assert "different transforms" in str(run.error) and shown_shift(node) == 2
