@@ -131,7 +131,7 @@ class Segmenter:
         keep_largest_(
             scores, [place + first for place, c in enumerate(asked) if fold_name(c.name) in whole], self.config.nested
         )
-        keep = [place for place, concept in enumerate(asked) if concept in table.concepts]
+        keep = [asked.index(concept) for concept in table.concepts]
         labelmap, confidence = self._labelmap(scores, keep, part, table)
         cancel.check()
         if not labelmap.any():
@@ -186,9 +186,13 @@ class Segmenter:
             ) from error
 
     def _asked_rows(self, table: ConceptSet) -> list:
-        """The rows that the network is asked for. The fixed head answers for all its classes, in its own order."""
+        """The rows that the network is asked for. The fixed head answers for all its classes, in its own order.
+
+        Other heads are asked in an order that follows from the texts alone: sums that are rounded in another order would
+        give other masks here and there, and the order of a table must not matter.
+        """
         if self.config.head != "fixed":
-            return list(table.concepts)
+            return sorted(table.concepts, key=lambda concept: concept.texts)
         own = {fold_name(c.name): c for c in self.choose_concepts()} | {fold_name(c.name): c for c in table}
         known = [fold_name(name) for name in self.config.classes]
         unknown = [c.name for c in table if fold_name(c.name) not in known]
@@ -294,7 +298,7 @@ class Segmenter:
         winner = scores.argmax(0)
         confidence = [_mean_where(scores[place + 1], winner == place + 1) for place in keep]
         labelmap = labelmap_on_input_grid(scores, part.grid)
-        if len(keep) + 1 < len(scores):  # fixed head: classes that nobody asked for become background
+        if keep != list(range(len(scores) - 1)):  # into the order of the table; what nobody asked for becomes background
             values = np.zeros(len(scores), labelmap.dtype)
             values[[place + 1 for place in keep]] = np.arange(1, len(keep) + 1)
             labelmap = values[labelmap]

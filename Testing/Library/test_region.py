@@ -252,10 +252,12 @@ def test_largest_piece_is_that_in_the_region(tmp_path, monkeypatch):
     """A structure that is one piece: what lies outside the region cannot push out the piece inside."""
     segmenter = tiny(tmp_path, keep_largest=["left ventricle"])
     grid = plan_grid(HEART.image.shape, HEART.affine, segmenter.config.preprocessing)
+    asked = [concept.name for concept in segmenter._asked_rows(segmenter.choose_concepts())]
+    place = 1 + asked.index("left ventricle")
     logits = torch.zeros(4, *grid.shape)
-    logits[3] = -20
-    logits[3, 5:25, 5:30] = 20  # the larger one, outside
-    logits[3, 35:40, 30:36] = 20
+    logits[place] = -20
+    logits[place, 5:25, 5:30] = 20  # the larger one, outside
+    logits[place, 35:40, 30:36] = 20
     region = box(grid.affine @ (37, 33, 4, 1), (40, 40, 100))
 
     def run(*arguments, plan, **settings):

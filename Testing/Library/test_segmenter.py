@@ -129,14 +129,18 @@ def test_unknown_row_lists_what_there_is(cardiac, heart):
         cardiac.segment((heart.image, heart.affine), only=["spleen"])
 
 
-def test_edited_order_permutes_labels(cardiac, heart, reference):
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0)])
+def test_edited_order_permutes_labels_to_the_voxel(cardiac, heart, reference, order):
     import dataclasses
 
     table = load_concepts("cine-mr")
-    turned = dataclasses.replace(table, concepts=table.concepts[::-1])
-    result = cardiac.segment((heart.image, heart.affine), turned)
-    for name in table.names:
-        assert dice(result.mask(name), reference.mask(name)) > 0.999
+    turned = dataclasses.replace(table, concepts=tuple(table.concepts[place] for place in order))
+    result = cardiac.segment((heart.image, heart.affine), turned, probabilities=True)
+    assert result.concepts.names == turned.names
+    for row, name in enumerate(turned.names):
+        assert np.array_equal(result.mask(name), reference.mask(name))
+        assert result.confidence[name] == reference.confidence[name]
+        assert result.probabilities[row][result.mask(name)].mean() > 0.5
 
 
 def test_disabled_rows_are_left_out_and_all_disabled_is_a_sentence(cardiac, heart):
