@@ -283,15 +283,3 @@ def test_an_error_of_our_own_leaves_no_dead_button(logic, segment, monkeypatch, 
     with pytest.raises(BiPVLError, match="division by zero"):
         segment(add_ct())
     assert logic.runState.state is State.FAILED and "ZeroDivisionError" in caplog.text and temporary_files() == []
-
-
-def test_old_files_of_a_killed_slicer_are_removed(slicer_app):
-    from BiPVLSegPanel.logic import BiPVLSegLogic
-
-    left = slicer_app.temporary_path / "BiPVLSeg-old"
-    (left / "job-1").mkdir(parents=True)
-    (left / "lock").touch()
-    (left / "job-1" / "volume.npy").write_bytes(b"patient")
-    logic = BiPVLSegLogic()
-    wait(lambda: not left.exists(), 5)
-    logic.shutdown()
