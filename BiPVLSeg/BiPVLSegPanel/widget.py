@@ -241,6 +241,8 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onModelChanged(self, entry) -> None:
         self.concepts.adopt()
+        if self.parameters is not None:
+            self.parameters.outputSegmentation = None  # what one model drew is not overwritten by another by chance
         self._describeInputs()
         self._onChanged()
 

@@ -269,6 +269,23 @@ def test_a_full_disk(logic, segment, monkeypatch):
     assert node_ids() == before and temporary_files() == [] and logic.runState.state is State.FAILED
 
 
+def test_a_disk_that_fills_up_while_the_volume_is_written(logic, segment, monkeypatch):
+    import errno
+
+    import BiPVLSegLib.worker.job as job
+
+    def half(path, array):
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(job, "write_array", half)
+    volume = add_ct()
+    before = node_ids()
+    with pytest.raises(OutputError, match="(?i)space|full"):
+        segment(volume)
+    assert node_ids() == before and temporary_files() == [] and logic.runState.state is State.FAILED
+
+
 def test_a_temporary_folder_that_is_gone(slicer_app, logic, segment):
     slicer.app.temporaryPath = str(slicer_app.temporary_path / "gone")
     with pytest.raises(OutputError, match="gone"):

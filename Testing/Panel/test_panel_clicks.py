@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import slicer
 import slicer.util
@@ -304,6 +306,25 @@ def test_the_bundled_model_cannot_be_removed_and_says_why(panel):
 def test_the_model_card_is_one_click_away(panel):
     panel.click("modelCardButton")
     assert "cardiac" in panel.answers.shown[-1].text
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_the_folder_of_the_model_is_opened(panel, monkeypatch, opens):
+    import qt
+
+    opened = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()) or opens)
+    panel.click("openModelFolderButton")
+    assert (Path(opened[0]) / "config.json").is_file()
+    errors = panel.answers.take_errors()
+    assert errors == [] if opens else opened[0] in errors[0]
+
+
+def test_what_one_model_drew_is_not_overwritten_by_another(tiny_panel):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn by the tiny one")
+    tiny_panel.choose_node("outputSegmentationSelector", node)
+    tiny_panel.choose("modelComboBox", "cardiac-mr")
+    assert tiny_panel.find("outputSegmentationSelector").currentNode() is None
 
 
 def test_edited_texts_survive_a_change_of_the_model(tiny_panel):
