@@ -73,6 +73,7 @@ def model_summary(folder: Path) -> dict:
         "modality": (config.get("preprocessing") or {}).get("modality", ""),
         "structures": config.get("classes", []),
         "concepts": config.get("concepts", ""),
+        "channels": config.get("in_channels", 1),
     }
     record = folder / "training.json"
     if record.is_file():

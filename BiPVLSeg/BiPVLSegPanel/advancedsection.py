@@ -111,6 +111,11 @@ class AdvancedSection:
         self.ui.deviceInfoLabel.text = _("Looking for graphics cards...")
         self._timer.start()
 
+    def findDevicesIfOpen(self) -> None:
+        """Looks for them where the answer can be seen and is not there yet."""
+        if not self.ui.advancedCollapsibleButton.collapsed and not self.devices:
+            self.findDevices()
+
     @property
     def looking(self) -> bool:
         """Whether the other process has not answered yet."""
@@ -159,8 +164,7 @@ class AdvancedSection:
         combo.blockSignals(wasBlocked)
 
     def _onCollapsed(self, collapsed: bool) -> None:
-        if not collapsed and not self.devices:
-            self.findDevices()
+        self.findDevicesIfOpen()
 
     def _onDevice(self, index: int) -> None:
         self._settings.device = self._deviceNames[index]

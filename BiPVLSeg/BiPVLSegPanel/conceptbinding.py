@@ -6,10 +6,12 @@ import logging
 
 from slicer.i18n import tr as _
 
+from BiPVLSegLib.concepts import fold_name
 from BiPVLSegLib.errors import BiPVLError
 
 from .concepttable import ConceptTable
 
+MOST_NAMES = 6  # that are listed in a remark
 DAMAGED_COPY = "conceptsJson.damaged"  # name of the parameter in which a text that cannot be read is kept
 
 
@@ -32,6 +34,7 @@ class ConceptBinding:
         self._parameters = None
         self._text = None  # what the table was read from or written to last
         section.changed = self._onEdited
+        section.remarks = self._remarks
 
     def setParameters(self, parameters) -> None:
         """Follows another parameter node, or none while the scene is closed."""
@@ -46,23 +49,46 @@ class ConceptBinding:
         text = self._parameters.conceptsJson
         if text:
             try:
-                self._section.table = ConceptTable.fromJson(text)
+                self._replaceTable(ConceptTable.fromJson(text))
                 self._text = text
                 return
             except BiPVLError as error:
                 self._keepDamaged(text, str(error))
-        self._section.table = self._modelTable()
+        self._replaceTable(self._modelTable())
         self._write()
+
+    def _replaceTable(self, table: ConceptTable) -> None:
+        """Another scene has other texts. Those that were typed before come back with Undo, e.g. for the next patient."""
+        table.follow(self._section.table)
+        self._section.table = table
 
     def adopt(self) -> None:
         """Another model was chosen: its organs come, and what the user has edited stays where the organ is in both."""
         concepts = self._modelSection.concepts()
         if concepts is not None and self._parameters is not None:
             self._section.table.adopt(concepts)
+        self._section.showProblems()
 
     def missing(self) -> list[str]:
         """What keeps a run from starting, as sentences."""
         return self._section.problems()
+
+    def _remarks(self) -> list[str]:
+        """Any organ may be asked for, but nobody should believe a "liver" that a model of the heart has found."""
+        entry = self._modelSection.entry
+        if entry is None or not entry.structures:
+            return []
+        known = {fold_name(name) for name in entry.structures}
+        names = [row.name.strip() for row in self._section.table.rows if row.enabled and row.name.strip()]
+        unknown = [name for name in names if fold_name(name) not in known]
+        if not unknown:
+            return []
+        shown = ", ".join(unknown[:MOST_NAMES]) + (", ..." if len(unknown) > MOST_NAMES else "")
+        return [
+            _(
+                "Note: the model '{model}' was not trained on these organs: {names}. Do not rely on what it finds there."
+            ).format(model=entry.name, names=shown)
+        ]
 
     def _modelTable(self) -> ConceptTable:
         concepts = self._modelSection.concepts()

@@ -30,6 +30,7 @@ class ConceptSection:
     def __init__(self, ui, dialogs, changed: Callable[[], None] = lambda: None):
         self.ui = ui
         self.changed = changed
+        self.remarks: Callable[[], list[str]] = lambda: []  # sentences on the table that do not keep it from being used
         self._dialogs = dialogs
         self._reason = ""  # why nothing can be edited at this moment
         self._table = ConceptTable()
@@ -155,10 +156,14 @@ class ConceptSection:
             self._list.filter(self._table.rows, self.ui.conceptFilterLineEdit.text)
             self._showSets()
         self._showCounts()
-        problems = self.problems()
-        self.ui.conceptProblemLabel.text = "\n".join(problems)
-        self.ui.conceptProblemLabel.visible = bool(problems)
+        self.showProblems()
         self._showSelected()
+
+    def showProblems(self) -> None:
+        """Problems and remarks, anew."""
+        lines = [*self.problems(), *self.remarks()]
+        self.ui.conceptProblemLabel.text = "\n".join(lines)
+        self.ui.conceptProblemLabel.visible = bool(lines)
 
     def _showSelected(self) -> None:
         row = self._table.row(self.currentKey) if self.currentKey is not None else None
@@ -363,4 +368,5 @@ def _describeAction(action: str) -> str:
         "resetAll": _("Next: the reset of the whole table."),
         "replace": _("Next: the change to another concept set."),
         "adopt": _("Next: the change to another model."),
+        "scene": _("Next: back to the organs and texts of the scene before."),
     }.get(action, "")

@@ -245,7 +245,7 @@ class ConceptTable:
 
     @property
     def undoAction(self) -> str:
-        """What undo takes back: edit, check, reset, add, duplicate, remove, move, resetAll, replace, adopt, or ""."""
+        """What undo takes back: edit, check, reset, add, duplicate, remove, move, resetAll, replace, adopt, scene, or ""."""
         return self._undo[-1].action if self._undo else ""
 
     @property
@@ -258,6 +258,13 @@ class ConceptTable:
 
     def redo(self) -> int | None:
         return self._stepBack(self._redo, self._undo)
+
+    def follow(self, former: ConceptTable) -> None:
+        """Undo leads back to the table that was shown before this one, if the user had done something in it."""
+        if former._undo or former.editedKeys():
+            step = [] if former._state == self._state else [_Step(former._state, "scene", None)]
+            self._undo = [*former._undo, *step][-UNDO_STEPS:]
+            self._lastKey = max(self._lastKey, former._lastKey)
 
     def _stepBack(self, source: list[_Step], target: list[_Step]) -> int | None:
         if not source:

@@ -45,7 +45,8 @@ class Dialogs:
         browser.accessibleName = title
         browser.setMarkdown(text)
         layout.addWidget(browser)
-        buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close, window)
+        buttons = qt.QDialogButtonBox(window)  # given there, PythonQt may take the buttons for an orientation
+        buttons.setStandardButtons(qt.QDialogButtonBox.Close)
         buttons.connect("rejected()", window.reject)
         layout.addWidget(buttons)
         window.resize(640, 560)

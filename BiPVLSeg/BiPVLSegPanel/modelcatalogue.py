@@ -198,6 +198,12 @@ def _entry(name: str, folder: Path, origin: str) -> ModelEntry:
                     folder=folder, weights=WEIGHTS
                 )
             )
+        if summary["channels"] != 1:
+            raise ModelError(
+                _(
+                    "The model '{name}' needs {count} volumes at once, and the panel gives one; use it from the command line."
+                ).format(name=name, count=summary["channels"])
+            )
         structures = tuple(str(structure) for structure in summary["structures"])
         modality, concepts = str(summary["modality"]), str(summary["concepts"])
     except (BiPVLError, OSError, AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:

@@ -18,7 +18,7 @@ from BiPVLSegLib.worker.job import read_answer
 from .probabilities import addProbabilityVolumes, probabilityImages
 from .request import SegmentationRequest
 from .resulttable import Row, fillTable, tableOf, unsureOf
-from .sequences import Frame, SegmentationSequence, indexValueOf
+from .sequences import Frame, SegmentationSequence, indexValueOf, rememberFrame
 from .surfaces import makeSurfaces
 from .undo import saveForUndo
 from .volumesnapshot import VolumeSnapshot
@@ -114,6 +114,7 @@ def importFrames(
             shown.result, request.volumeNode, request.outputNode, request.scene, shown.images, surfaces
         )
         sequence = None
+        rememberFrame(node, shown.frame)
     else:
         node, sequence = staged.commit()
         ids = {segment.name: segment.id for segment in shown.result.segments()}

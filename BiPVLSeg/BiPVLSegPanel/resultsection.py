@@ -93,6 +93,8 @@ class ResultSection:
             hint = _("The next run makes a new segmentation.")
         else:
             hint = _("Will be updated: organs of the same name are replaced, all other segments are kept.")
+            if self._parameters.region is not None:
+                hint += " " + _("Outside of the region, the replaced organs become empty.")
         ui.outputHintLabel.text = hint
         node = self.output or self._last
         table = tableOf(node) if node is not None else None

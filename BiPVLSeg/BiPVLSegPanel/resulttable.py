@@ -56,6 +56,8 @@ def fillTable(request, segmentationNode, rows: list[Row]):
         segmentationNode.SetNodeReferenceID(TABLE_ROLE, tableNode.GetID())
         place_beside(tableNode, request.volumeNode)
     byFrame = len(request.frames) > 1
+    if not byFrame:
+        rows = [*rows, *_rowsOfOtherSegments(tableNode, segmentationNode, {row.organ for row in rows})]
     wasModifying = tableNode.StartModify()
     try:
         tableNode.SetAndObserveTable(_vtkTable(rows, byFrame))
@@ -65,6 +67,23 @@ def fillTable(request, segmentationNode, rows: list[Row]):
     finally:
         tableNode.EndModify(wasModifying)
     return tableNode
+
+
+def _rowsOfOtherSegments(tableNode, segmentationNode, written: set[str]) -> list[Row]:
+    """What an earlier run found out about segments that this one has left as they were."""
+    table = tableNode.GetTable()
+    if tableNode.GetAttribute(_ORGAN_COLUMN) != "0" or table.GetNumberOfColumns() != 5:
+        return []
+    segmentation = segmentationNode.GetSegmentation()
+    there = {segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())}
+    columns = [table.GetColumn(number) for number in range(5)]
+    rows = []
+    for number in range(table.GetNumberOfRows()):
+        organ, volume, intensity, confidence, remark = (column.GetValue(number) for column in columns)
+        if organ in there - written:
+            numbers = [float(text) if text else None for text in (intensity, confidence)]
+            rows.append(Row("", organ, volume, *numbers, remark))
+    return rows
 
 
 def _vtkTable(rows: list[Row], byFrame: bool):

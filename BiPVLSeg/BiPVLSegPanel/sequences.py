@@ -15,6 +15,8 @@ from slicer.i18n import tr as _
 from BiPVLSegLib.errors import InputError
 from BiPVLSegLib.slicer import place_beside, result_to_segmentation
 
+_FRAME = "BiPVLSeg.frame"  # attribute of a single segmentation: the index value of the frame that it was made of
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -81,6 +83,19 @@ def indexValueOf(browser) -> str:
     if master is None or not 0 <= number < master.GetNumberOfDataNodes():
         return ""
     return master.GetNthIndexValue(number)
+
+
+def rememberFrame(segmentationNode, frame: Frame) -> None:
+    """Notes in a single segmentation which frame it was made of, if of any."""
+    segmentationNode.SetAttribute(_FRAME, frame.indexValue or None)
+
+
+def isOfAnotherFrame(segmentationNode, volumeNode) -> bool:
+    """Whether a single segmentation was made of a frame of the volume that is not the one shown now."""
+    if segmentationNode is None or browserOf(segmentationNode) is not None:
+        return False
+    made = segmentationNode.GetAttribute(_FRAME)
+    return bool(made) and made != currentFrame(volumeNode).indexValue
 
 
 def requireSameTransform(volumeNode, segmentationNode) -> None:

@@ -25,6 +25,7 @@ class VolumeSection:
         self._parameters = None
         self._showing = False  # the widgets follow the parameter node at this moment, not the other way round
         self._userHasChosen = False
+        self._shown = None  # the volume in the slice views when the volume was described
         ui.framesComboBox.addItem(_("Current frame only"))
         ui.framesComboBox.addItem(_("All frames"))
         ui.inputVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolumeChanged)
@@ -73,8 +74,15 @@ class VolumeSection:
         warning = fitsModel(self.info, modelEntry) if self.volume is not None else ""
         if warning:
             text += "\n" + _("Note: {warning}").format(warning=warning)
+        self._shown = shownVolume()
+        if self.volume is not None and self._shown is not None and self._shown is not self.volume:
+            text += "\n" + _("Note: the slice views show another volume, '{name}'.").format(name=self._shown.GetName())
         self.ui.volumeInfoLabel.text = text
         self.ui.volumeInfoLabel.visible = bool(text)
+
+    def followsViews(self) -> bool:
+        """Whether what was described is still what the slice views show."""
+        return self._shown is shownVolume()
 
     def missing(self) -> list[str]:
         """What keeps a run from starting, as sentences."""
@@ -88,7 +96,7 @@ class VolumeSection:
             return
         shown = shownVolume()
         if shown is not None:
-            self._parameters.inputVolume = shown
+            self._choose(shown)
             self.show()
             self._onChanged()
 
@@ -123,10 +131,13 @@ class VolumeSection:
         if chosen is self.volume:
             return
         self._userHasChosen = True
-        with slicer.util.NodeModify(self._parameters.parameterNode):
-            self._parameters.inputVolume = chosen
-            self._parameters.outputSegmentation = None  # the one of another volume is not overwritten by chance
+        self._choose(chosen)
         self._onChanged()
+
+    def _choose(self, volume) -> None:
+        with slicer.util.NodeModify(self._parameters.parameterNode):
+            self._parameters.inputVolume = volume
+            self._parameters.outputSegmentation = None  # the one of another volume is not overwritten by chance
 
     def _onRegionChanged(self, node=None) -> None:
         if self._showing or self._parameters is None:
@@ -147,7 +158,11 @@ class VolumeSection:
     def _onFramesChanged(self, index: int = 0) -> None:
         if self._showing or self._parameters is None:
             return
-        self._parameters.allFrames = self.ui.framesComboBox.currentIndex == 1
+        allFrames = self.ui.framesComboBox.currentIndex == 1
+        with slicer.util.NodeModify(self._parameters.parameterNode):
+            self._parameters.allFrames = allFrames
+            if allFrames and browserOf(self._parameters.outputSegmentation) is None:
+                self._parameters.outputSegmentation = None  # a single one cannot take all frames
         self._onChanged()
 
 

@@ -26,8 +26,11 @@ from .modelcatalogue import ModelCatalogue
 from .modelsection import ModelSection
 from .resultsection import ResultSection
 from .runsection import RunSection
+from .sequences import isOfAnotherFrame
 from .settings import Settings
 from .volumesection import VolumeSection
+
+BATCH_WAIT_MS = 100  # until it is looked again whether a batch of scene changes is over
 
 
 class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -64,7 +67,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui, dialogs = self.ui, self.dialogs
         self.installer = Installer(dialogs, self.logic.runState, self.settings)
         self.installSection = InstallSection(ui, self.installer, dialogs)
-        self.installSection.changed = self.refresh
+        self.installSection.changed = self._onInstalled
         self.volumeSection = VolumeSection(ui, self._onInputsChanged)
         self.modelSection = ModelSection(ui, ModelCatalogue(self.settings), dialogs, self._onModelChanged)
         self.conceptSection = ConceptSection(ui, dialogs)
@@ -97,6 +100,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.modelSection.refresh()
             self.installSection.update()
         self.volumeSection.preselect()
+        self._describeInputs()  # the volume may have been edited meanwhile
         self.refresh()
 
     def exit(self):
@@ -137,7 +141,13 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             *self.volumeSection.missing(),
             *self.modelSection.missing(),
             *self.concepts.missing(),
+            *self._conflicts(),
         ]
+
+    def _conflicts(self) -> list[str]:
+        if self.parameters is None or not self.parameters.probabilities or self.volumeSection.frames != "all":
+            return []
+        return [_("Probabilities can be kept for single frames only; switch them off, or choose the current frame.")]
 
     def _ready(self) -> bool:
         return self.parameters is not None and not self.logic.runState.busy and not self.missing()
@@ -145,6 +155,12 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def segment(self) -> None:
         """Starts a run with what the panel shows. It goes on by itself; ``_onFinished`` hears of its end."""
         parameters, volume = self.parameters, self.volumeSection.volume
+        if isOfAnotherFrame(self.resultSection.output, volume) and not self.dialogs.confirm(
+            _("'{name}' shows another frame than the one that is segmented now. Replace its organs? For a segmentation of "
+              "each frame, cancel and choose a new segmentation, or all frames.").format(
+                name=self.resultSection.output.GetName())
+        ):  # fmt: skip
+            return
         try:
             self.logic.process(
                 volume,
@@ -178,6 +194,8 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.runSection.tell(sentence)
 
     def _onFinished(self, run, volume) -> None:
+        if self.logic is not None and not self.settings.keepWorker:  # switched off during the run
+            self.logic.stopWorker()
         if self.parameters is None:  # the panel or the scene is gone
             return
         if run.outcome is not None:
@@ -223,6 +241,8 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onModelChanged(self, entry) -> None:
         self.concepts.adopt()
+        if self.parameters is not None:
+            self.parameters.outputSegmentation = None  # what one model drew is not overwritten by another by chance
         self._describeInputs()
         self._onChanged()
 
@@ -257,6 +277,10 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             section.setEnabled(enabled)
         self.conceptSection.setEnabled(enabled, reason)
 
+    def _onInstalled(self) -> None:
+        self.advancedSection.findDevicesIfOpen()
+        self.refresh()
+
     def _onKeepWorkerChanged(self, keep: bool) -> None:
         if not keep and not self.logic.runState.busy:
             self.logic.stopWorker()
@@ -273,6 +297,8 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSliceViewModified(self, caller=None, event=None) -> None:
         if not slicer.mrmlScene.IsBatchProcessing():
             self.volumeSection.preselect()
+            if not self.volumeSection.followsViews():
+                self._describeInputs()
 
     def _onSceneStartClose(self, caller=None, event=None) -> None:
         self.setParameters(None)
@@ -285,7 +311,10 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         qt.QTimer.singleShot(0, self._showImported)
 
     def _showImported(self) -> None:
-        if self.logic is None or slicer.mrmlScene.IsBatchProcessing():
+        if self.logic is None:
+            return
+        if slicer.mrmlScene.IsBatchProcessing():  # the import is part of something longer
+            qt.QTimer.singleShot(BATCH_WAIT_MS, self._showImported)
             return
         self.setParameters(self.logic.getParameterNode())
         if self._entered:

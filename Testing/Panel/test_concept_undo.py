@@ -138,3 +138,21 @@ def test_listeners_hear_every_change_until_removed(table):
     remove()
     table.addRow()
     assert len(heard) == 3
+
+
+def test_undo_leads_back_to_the_table_of_the_scene_before(table):
+    key = table.keys[0]
+    table.edit(key, "shape", "Mine.")
+    later = ConceptTable.fromSet(table.origin)
+    later.follow(table)
+    assert later.undoAction == "scene" and later.row(key).shape != "Mine."
+    later.undo()
+    assert later.row(key).shape == "Mine."
+    added = later.addRow()
+    assert len(set(later.keys)) == len(later.keys) and added in later.keys
+
+
+def test_a_table_in_which_nothing_was_done_is_not_gone_back_to(table):
+    later = ConceptTable.fromSet(table.origin)
+    later.follow(table)
+    assert not later.canUndo

@@ -269,6 +269,23 @@ def test_a_full_disk(logic, segment, monkeypatch):
     assert node_ids() == before and temporary_files() == [] and logic.runState.state is State.FAILED
 
 
+def test_a_disk_that_fills_up_while_the_volume_is_written(logic, segment, monkeypatch):
+    import errno
+
+    import BiPVLSegLib.worker.job as job
+
+    def half(path, array):
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(job, "write_array", half)
+    volume = add_ct()
+    before = node_ids()
+    with pytest.raises(OutputError, match="(?i)space|full"):
+        segment(volume)
+    assert node_ids() == before and temporary_files() == [] and logic.runState.state is State.FAILED
+
+
 def test_a_temporary_folder_that_is_gone(slicer_app, logic, segment):
     slicer.app.temporaryPath = str(slicer_app.temporary_path / "gone")
     with pytest.raises(OutputError, match="gone"):
@@ -283,15 +300,3 @@ def test_an_error_of_our_own_leaves_no_dead_button(logic, segment, monkeypatch, 
     with pytest.raises(BiPVLError, match="division by zero"):
         segment(add_ct())
     assert logic.runState.state is State.FAILED and "ZeroDivisionError" in caplog.text and temporary_files() == []
-
-
-def test_old_files_of_a_killed_slicer_are_removed(slicer_app):
-    from BiPVLSegPanel.logic import BiPVLSegLogic
-
-    left = slicer_app.temporary_path / "BiPVLSeg-old"
-    (left / "job-1").mkdir(parents=True)
-    (left / "lock").touch()
-    (left / "job-1" / "volume.npy").write_bytes(b"patient")
-    logic = BiPVLSegLogic()
-    wait(lambda: not left.exists(), 5)
-    logic.shutdown()

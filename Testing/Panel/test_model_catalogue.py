@@ -182,6 +182,12 @@ def test_half_copied_models_are_listed_with_what_is_missing(catalogue, userModel
     assert "config.json" in catalogue.find("no-config").problem
 
 
+def test_a_model_of_several_channels_is_listed_with_what_to_do(catalogue, userModels):
+    makeModel(userModels / "tumour", in_channels=4)
+    assert "4 volumes at once" in catalogue.find("tumour").problem
+    assert "command line" in catalogue.find("tumour").problem
+
+
 def test_an_added_folder_that_is_gone_stays_in_the_list_until_removed(catalogue, tmp_path):
     folder = makeModel(tmp_path / "stick" / "liver")
     catalogue.add(str(folder))

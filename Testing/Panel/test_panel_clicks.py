@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import slicer
 import slicer.util
@@ -204,6 +206,44 @@ def test_the_choice_of_the_user_is_never_overridden(tiny_panel, phantom):
     assert tiny_panel.parameters.inputVolume is None, "the user has chosen that there is none"
 
 
+def test_a_volume_that_takes_the_place_of_a_deleted_one_gets_a_segmentation_of_its_own(open_panel, phantom, tiny_model):
+    from sample_volumes import add_phantom
+
+    panel = open_panel(settings={"modelFolders": [str(tiny_model)], "device": "cpu"})
+    panel.widget.enter()
+    assert panel.parameters.inputVolume is phantom
+    panel.parameters.outputSegmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "of the first")
+    slicer.mrmlScene.RemoveNode(phantom)
+    other = add_phantom(seed=5, name="Another heart")
+    panel.process_events()
+    assert panel.parameters.inputVolume is other, "chosen without a click"
+    assert panel.parameters.outputSegmentation is None
+
+
+def test_it_is_said_when_the_views_show_another_volume_than_the_chosen_one(tiny_panel, phantom):
+    from sample_volumes import add_phantom
+
+    assert "another volume" not in tiny_panel.text("volumeInfoLabel")
+    add_phantom(seed=5, name="Another heart")
+    tiny_panel.process_events()
+    assert "'Another heart'" in tiny_panel.text("volumeInfoLabel")
+    slicer.util.setSliceViewerLayers(background=phantom)
+    tiny_panel.process_events()
+    assert "another volume" not in tiny_panel.text("volumeInfoLabel")
+
+
+def test_a_volume_that_is_filled_later_can_be_segmented_on_return(tiny_panel):
+    import numpy as np
+
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "filled later")
+    tiny_panel.choose_node("inputVolumeSelector", empty)
+    assert "empty" in tiny_panel.find("segmentButton").toolTip
+    slicer.util.updateVolumeFromArray(empty, np.arange(4096, dtype=np.int16).reshape(16, 16, 16))
+    tiny_panel.widget.exit()
+    tiny_panel.widget.enter()
+    assert tiny_panel.find("segmentButton").enabled
+
+
 def test_a_deleted_volume_is_no_longer_chosen(tiny_panel, phantom):
     from sample_volumes import add_phantom
 
@@ -226,6 +266,15 @@ def test_a_new_region_encloses_the_volume(tiny_panel, phantom):
     assert box == pytest.approx(bounds, abs=0.1)
     run(tiny_panel)
     assert len(segmentations()) == 1
+
+
+def test_it_is_said_what_a_region_does_to_a_segmentation_that_is_updated(tiny_panel):
+    tiny_panel.parameters.outputSegmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "old")
+    tiny_panel.process_events()
+    assert "Outside" not in tiny_panel.text("outputHintLabel")
+    tiny_panel.find("regionSelector").addNode()
+    tiny_panel.process_events()
+    assert "Outside of the region" in tiny_panel.text("outputHintLabel")
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
@@ -259,10 +308,38 @@ def test_the_model_card_is_one_click_away(panel):
     assert "cardiac" in panel.answers.shown[-1].text
 
 
+@pytest.mark.parametrize("opens", [True, False])
+def test_the_folder_of_the_model_is_opened(panel, monkeypatch, opens):
+    import qt
+
+    opened = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()) or opens)
+    panel.click("openModelFolderButton")
+    assert (Path(opened[0]) / "config.json").is_file()
+    errors = panel.answers.take_errors()
+    assert errors == [] if opens else opened[0] in errors[0]
+
+
+def test_what_one_model_drew_is_not_overwritten_by_another(tiny_panel):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn by the tiny one")
+    tiny_panel.choose_node("outputSegmentationSelector", node)
+    tiny_panel.choose("modelComboBox", "cardiac-mr")
+    assert tiny_panel.find("outputSegmentationSelector").currentNode() is None
+
+
 def test_edited_texts_survive_a_change_of_the_model(tiny_panel):
     tiny_panel.type_text("shapeTextEdit", "My own words.")
     tiny_panel.choose("modelComboBox", "cardiac-mr")
     assert tiny_panel.text("shapeTextEdit") == "My own words."
+
+
+def test_organs_that_the_model_was_not_trained_on_are_named(tiny_panel):
+    assert not tiny_panel.shows("conceptProblemLabel")
+    tiny_panel.type_text("nameLineEdit", "liver")
+    assert tiny_panel.shows("conceptProblemLabel") and "liver" in tiny_panel.text("conceptProblemLabel")
+    assert tiny_panel.find("segmentButton").enabled, "it may be asked for all the same"
+    tiny_panel.check_row("conceptTableWidget", 0, False)
+    assert not tiny_panel.shows("conceptProblemLabel")
 
 
 def test_another_model_brings_its_own_organs(tiny_panel):
@@ -307,6 +384,16 @@ def test_the_worker_goes_when_it_is_not_to_stay(tiny_panel):
     tiny_panel.check("keepWorkerCheckBox", False)
     assert not tiny_panel.logic.workerIsWarm
     tiny_panel.wait_until(lambda: not tiny_panel.widget.advancedSection.looking, 60)
+
+
+def test_the_worker_goes_after_the_run_in_which_it_was_switched_off(tiny_panel):
+    tiny_panel.widget.advancedSection.findDevices = lambda: None
+    tiny_panel.open_box("advancedCollapsibleButton")
+    until_running(tiny_panel)
+    tiny_panel.check("keepWorkerCheckBox", False)
+    tiny_panel.wait_for_run()
+    assert tiny_panel.logic.run.outcome is not None
+    assert not tiny_panel.logic.workerIsWarm
 
 
 def test_the_expected_time_is_told_before_the_run(tiny_panel):
@@ -354,3 +441,37 @@ def test_all_frames_of_a_sequence_are_segmented_with_one_click(tiny_panel, cine)
     assert browser.GetSequenceNode(proxy).GetNumberOfDataNodes() == 2
     assert browser.GetSelectedItemNumber() == 1, "the frame that the user looked at is still shown"
     assert tiny_panel.find("resultTableView").mrmlTableNode().GetNumberOfRows() == 6
+
+
+def test_all_frames_after_the_current_one_make_a_sequence(tiny_panel, cine):
+    tiny_panel.choose_node("inputVolumeSelector", cine)
+    run(tiny_panel)
+    (single,) = segmentations()
+    assert tiny_panel.parameters.outputSegmentation is single
+    tiny_panel.choose("framesComboBox", "All frames")
+    assert tiny_panel.parameters.outputSegmentation is None, "a single segmentation cannot take all frames"
+    assert tiny_panel.find("segmentButton").enabled
+
+
+def test_probabilities_of_all_frames_are_refused_before_the_run(tiny_panel, cine):
+    tiny_panel.choose_node("inputVolumeSelector", cine)
+    tiny_panel.parameters.probabilities = True
+    tiny_panel.choose("framesComboBox", "All frames")
+    assert not tiny_panel.find("segmentButton").enabled
+    assert "Probabilities" in tiny_panel.find("segmentButton").toolTip
+    tiny_panel.choose("framesComboBox", "Current frame")
+    assert tiny_panel.find("segmentButton").enabled
+
+
+def test_the_segmentation_of_one_frame_is_not_replaced_by_that_of_another_unasked(tiny_panel, cine):
+    tiny_panel.choose_node("inputVolumeSelector", cine)
+    run(tiny_panel)
+    run(tiny_panel)  # the same frame: nothing is asked
+    slicer.util.getNode("Cine browser").SetSelectedItemNumber(0)
+    tiny_panel.process_events()
+    tiny_panel.answers.give("confirm", False)
+    tiny_panel.click("segmentButton")
+    assert not tiny_panel.logic.runState.busy and tiny_panel.find("segmentButton").enabled
+    tiny_panel.answers.give("confirm", True)
+    run(tiny_panel)
+    assert len(segmentations()) == 1

@@ -13,6 +13,7 @@ import slicer.util
 from panel_steps import run, segmentations, until_running
 
 WORDS = "A crescent, in words of the user: über größer als 3 mm."
+ESCAPED = json.dumps(WORDS)[1:-1]  # as it stands in the parameter node
 
 
 # ---- made and taken away ---------------------------------------------------------------------------------------------
@@ -140,6 +141,30 @@ def test_a_closed_scene_leaves_a_fresh_panel(tiny_panel):
     assert not tiny_panel.shows("resultTableView")
     assert tiny_panel.text("modelComboBox").startswith("cardiac-mr")
     assert tiny_panel.text("shapeTextEdit") != WORDS, "the texts belong to the scene that was closed"
+
+
+def test_texts_of_a_closed_scene_come_back_with_undo(tiny_panel):
+    """For the next patient; also when another scene was opened and closed in between."""
+    tiny_panel.type_text("shapeTextEdit", WORDS)
+    for _scene in range(2):
+        slicer.mrmlScene.Clear(False)
+        tiny_panel.process_events(0.1)
+        assert tiny_panel.text("shapeTextEdit") != WORDS
+    tiny_panel.click("undoButton")
+    assert tiny_panel.text("shapeTextEdit") == WORDS
+    assert ESCAPED in tiny_panel.parameters.conceptsJson
+    tiny_panel.click("redoButton")
+    assert tiny_panel.text("shapeTextEdit") != WORDS
+
+
+def test_texts_that_an_imported_scene_replaces_come_back_with_undo(tiny_panel):
+    tiny_panel.type_text("shapeTextEdit", WORDS)
+    mine = tiny_panel.parameters.conceptsJson
+    tiny_panel.parameters.conceptsJson = mine.replace(ESCAPED, "Somebody else's words")
+    tiny_panel.process_events()
+    assert tiny_panel.text("shapeTextEdit") == "Somebody else's words"
+    tiny_panel.click("undoButton")
+    assert tiny_panel.text("shapeTextEdit") == WORDS
 
 
 def test_a_saved_scene_opens_to_the_same_panel(tiny_panel, tmp_path):

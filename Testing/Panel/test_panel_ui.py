@@ -17,7 +17,8 @@ CONTROLS = {
     "QPushButton", "QToolButton", "QCheckBox", "QComboBox", "QLineEdit", "QPlainTextEdit", "QSpinBox", "QTableWidget",
     "qMRMLNodeComboBox", "qMRMLSegmentsTableView", "qMRMLTableView", "qMRMLSegmentationShow3DButton",
 }  # fmt: skip
-WITH_SCENE = {"qMRMLNodeComboBox", "qMRMLSegmentsTableView", "qMRMLTableView"}
+# Not qMRMLTableView: one that knows the scene drops the table it was given at the end of every batch of scene changes.
+WITH_SCENE = {"qMRMLNodeComboBox", "qMRMLSegmentsTableView"}
 LABELLED = {"QComboBox", "QLineEdit", "QPlainTextEdit", "QSpinBox", "qMRMLNodeComboBox"}
 
 

@@ -268,7 +268,6 @@ def test_the_table_view_shows_the_table_node(scene):
     node, view = scene.AddNewNodeByClass("vtkMRMLTableNode", "organs table"), slicer.qMRMLTableView()
     node.AddColumn(vtk.vtkStringArray()).SetName("Organ")
     node.AddEmptyRow()
-    view.setMRMLScene(scene)
     view.setMRMLTableNode(node)
     node.SetCellText(0, 0, "Liver")
     assert view.model().rowCount() == 1 and view.model().index(0, 0).data() == "Liver"
@@ -277,3 +276,16 @@ def test_the_table_view_shows_the_table_node(scene):
     view.model().modelReset.connect(lambda: resets.append(view.model().rowCount()))
     node.AddEmptyRow()
     assert resets[-1] == 2
+
+
+def test_a_table_view_that_knows_the_scene_loses_its_table_after_a_batch_as_in_slicer(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLTableNode", "organs table")
+    shown = []
+    for with_scene in (True, False):
+        view = slicer.qMRMLTableView()
+        view.setMRMLScene(scene if with_scene else None)
+        view.setMRMLTableNode(node)
+        scene.StartState(scene.BatchProcessState)
+        scene.EndState(scene.BatchProcessState)
+        shown.append(view.mrmlTableNode())
+    assert shown == [None, node]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -200,3 +202,22 @@ def test_a_result_on_another_grid_is_refused(rig, volume, change):
     with pytest.raises(InputError, match="CT ü"):
         result_to_segmentation(result, volume)
     assert _snapshot(rig.scene) == before
+
+
+def test_fifteen_organs_of_a_large_ct_are_written_within_half_a_second(rig):
+    """As the panel does it: the images are copied in a thread before, and with a copy here it is in time, too."""
+    shape = (512, 512, 300)
+    labels = np.zeros(shape, np.uint8, order="F")
+    for number in range(15):
+        labels[30 * number + 10 : 30 * number + 40, 100:400, 50:250] = number + 1
+    concepts = ConceptSet("abdomen", tuple(Concept(f"organ {n}", "title") for n in range(15)))
+    volume = add_volume(rig.scene, np.zeros(shape, np.uint8, order="F"), OBLIQUE)
+    result = SegmentationResult(labels, OBLIQUE, concepts)
+    seconds = []
+    for _attempt in range(3):  # others may use the machine, too
+        started = time.perf_counter()
+        node, ids = result_to_segmentation(result, volume)
+        seconds.append(time.perf_counter() - started)
+        assert len(ids) == 15
+        rig.scene.RemoveNode(node)
+    assert min(seconds) < 0.5

@@ -103,10 +103,11 @@ class qMRMLTableView(QtWidgets.QTableView):
     _node: Any = None
     _model: _TableModel
     _observations: Observations
+    _scene_observations: Observations
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
-        self._observations = Observations(self)
+        self._observations, self._scene_observations = Observations(self), Observations(self)
         self._model = _TableModel(self)
         self.setModel(self._model)
 
@@ -116,6 +117,10 @@ class qMRMLTableView(QtWidgets.QTableView):
     def setMRMLScene(self, scene: Any) -> None:
         if scene is not self._scene:
             self._scene = scene
+            self._scene_observations.clear()
+            if scene is not None:  # a view that knows the scene takes its table from a view node, and we have none
+                events = (scene.EndBatchProcessEvent,)
+                self._scene_observations.observe(scene, events, lambda *_: self.setMRMLTableNode(None))
             self.mrmlSceneChanged.emit(scene)
 
     def mrmlTableNode(self) -> Any:

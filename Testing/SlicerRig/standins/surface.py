@@ -11,6 +11,8 @@ from pathlib import Path
 SURFACE_FILE = Path(__file__).with_name("python_surface.json")
 ALWAYS = {"name", "className", "delete"}  # of every PythonQt object
 ALWAYS |= {"staticMetaObject", "connectNotify", "disconnectNotify"}  # PySide6 itself asks for these
+# Invokables of its base class qSlicerAbstractCoreModule, which the file lacks; slicer.util itself calls them.
+OF_MODULES = {"widgetRepresentation", "createNewWidgetRepresentation"}
 KEYWORDS = {*keyword.kwlist, "exec", "print"}  # PythonQt also offers these with an underscore
 
 
@@ -32,7 +34,8 @@ def names_of(class_name: str) -> frozenset[str] | None:
 def own_names(class_name: str) -> frozenset[str] | None:
     """The names listed for the class itself, without those of its base."""
     if class_name in _surface()["cpp"]:
-        return frozenset(_surface()["cpp"][class_name]["names"].split())
+        names = frozenset(_surface()["cpp"][class_name]["names"].split())
+        return names | OF_MODULES if class_name == "qSlicerScriptedLoadableModule" else names
     if class_name in _surface()["qt"]:
         return frozenset(_surface()["qt"][class_name]["names"].split())
     return None
