@@ -322,7 +322,9 @@ def ramp_patches(folder: Path, **augmentation) -> PatchDataset:
     datalist = read_datalist(ramp(folder))
     preprocessing = {**PREPROCESSING, "flip_axes": augmentation.pop("flip_axes")}
     mapping = LabelMapping((True,) * 3, ((1,), (2,), (3,)))
-    return PatchDataset([Source(datalist.split("training"), mapping)], preprocessing, {**AUGMENTATION, **augmentation}, 1, 0)
+    return PatchDataset(
+        [Source(datalist.split("training"), mapping)], preprocessing, {**AUGMENTATION, **augmentation}, 1, 0
+    )
 
 
 def test_nothing_is_mirrored_unless_the_preset_says_so(tmp_path: Path) -> None:

@@ -354,7 +354,10 @@ def part(tmp_path_factory) -> Path:
 
 
 def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part: Path, settings: list[str]) -> None:
-    run = a_run([data, part], [*settings, "batch_size=6", "rows={'foreign': 1.0, 'subset': 0, 'union': 0}", "auxiliary_weight=0"])
+    run = a_run(
+        [data, part],
+        [*settings, "batch_size=6", "rows={'foreign': 1.0, 'subset': 0, 'union': 0}", "auxiliary_weight=0"],
+    )
     seen = {}
 
     def spy(_module, arguments) -> None:
