@@ -25,6 +25,12 @@ _MPS_FACTOR = 1 / 8
 _START_SECONDS = 6.0  # the process, the model and the files
 
 
+def speedKey(modelFolder, device: str, precision: str) -> tuple[str, str]:
+    """Under what a measured speed is remembered (``Settings.secondsPerWindow``): two models may have the same name."""
+    folder = Path(modelFolder).resolve()
+    return str(folder.parent if folder.name in ("best", "last") else folder), f"{device}, {precision}"
+
+
 def estimateSeconds(
     volume, modelFolder, deviceName: str, secondsPerWindow: float | None = None, flips: bool = False, region=None
 ) -> tuple[float, int]:

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from BiPVLSegLib.errors import BiPVLError
 
-from .estimate import estimateSeconds
+from .estimate import estimateSeconds, speedKey
 from .presentation import SLOW_SECONDS, estimateText
 from .regions import roiToRegion
 from .sequences import frameCount
@@ -59,7 +59,7 @@ class EstimateSection:
     def _text(self) -> str:
         volume, region = self._volumeSection.volume, self._volumeSection.region
         entry, device = self._modelSection.entry, self._settings.device
-        measured = self._settings.secondsPerWindow(entry.name, device)
+        measured = self._settings.secondsPerWindow(*speedKey(entry.folder, device, self._settings.precision))
         computing = self._computingDevice(device)
         try:
             seconds, windows = estimateSeconds(

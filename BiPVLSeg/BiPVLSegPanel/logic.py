@@ -12,6 +12,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from BiPVLSegLib.errors import Cancelled, InputError, OutputError
 
+from .estimate import speedKey
 from .request import checkedRequest
 from .runstate import RunState, State
 from .segmentationrun import SegmentationRun
@@ -212,7 +213,8 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         """The measured speed, for the estimate of the next run."""
         seconds = None if run.outcome is None else run.outcome.info.get("secondsPerWindow")
         if seconds is not None:
-            Settings().setSecondsPerWindow(run.request.modelName, run.request.device, seconds)
+            request = run.request
+            Settings().setSecondsPerWindow(*speedKey(request.modelFolder, request.device, request.precision), seconds)
 
     def _connectQuit(self) -> None:
         if not self._quitConnected:

@@ -88,17 +88,18 @@ class Settings:
     def modelFolders(self, folders: list[str]) -> None:
         self._write("modelFolders", json.dumps([str(folder) for folder in folders]))
 
-    def secondsPerWindow(self, modelName: str, deviceText: str) -> float | None:
-        """How long one window took in the last run of this model on this device; None when there was none."""
-        seconds = self._speeds().get(_speedKey(modelName, deviceText))
+    def secondsPerWindow(self, model: str, deviceText: str) -> float | None:
+        """How long one window took in the last run of this model on this device (see ``estimate.speedKey``); None when there
+        was none."""
+        seconds = self._speeds().get(_speedKey(model, deviceText))
         return seconds if _isDuration(seconds) else None
 
-    def setSecondsPerWindow(self, modelName: str, deviceText: str, seconds: float) -> None:
+    def setSecondsPerWindow(self, model: str, deviceText: str, seconds: float) -> None:
         """Remembers a measured time. One that is no positive number is not remembered."""
         if not _isDuration(seconds):
             return
         speeds = self._speeds()
-        key = _speedKey(modelName, deviceText)
+        key = _speedKey(model, deviceText)
         speeds.pop(key, None)  # so that it comes last, as the newest
         speeds[key] = float(seconds)
         newest = list(speeds.items())[-_MOST_SPEEDS:]
@@ -135,8 +136,8 @@ class Settings:
         self._store.setValue(f"{GROUP}/{name}", text)
 
 
-def _speedKey(modelName: str, deviceText: str) -> str:
-    return f"{modelName}|{deviceText}"
+def _speedKey(model: str, deviceText: str) -> str:
+    return f"{model}|{deviceText}"
 
 
 def _isDuration(seconds) -> bool:

@@ -298,7 +298,9 @@ class Segmenter:
         winner = scores.argmax(0)
         confidence = [_mean_where(scores[place + 1], winner == place + 1) for place in keep]
         labelmap = labelmap_on_input_grid(scores, part.grid)
-        if keep != list(range(len(scores) - 1)):  # into the order of the table; what nobody asked for becomes background
+        if keep != list(
+            range(len(scores) - 1)
+        ):  # into the order of the table; what nobody asked for becomes background
             values = np.zeros(len(scores), labelmap.dtype)
             values[[place + 1 for place in keep]] = np.arange(1, len(keep) + 1)
             labelmap = values[labelmap]

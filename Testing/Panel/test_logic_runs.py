@@ -53,11 +53,13 @@ def test_process_without_waiting(logic, segment, worker):
 
 
 def test_the_speed_is_remembered(logic, segment, worker, tiny_model):
+    from BiPVLSegPanel.estimate import speedKey
     from BiPVLSegPanel.settings import Settings
 
     worker.set(windows=4, seconds=0.05)
     segment(add_ct(), device="cpu")
-    assert 0.02 < Settings().secondsPerWindow(tiny_model.name, "cpu") < 2
+    assert 0.02 < Settings().secondsPerWindow(*speedKey(tiny_model, "cpu", "auto")) < 2
+    assert Settings().secondsPerWindow(*speedKey(tiny_model, "cpu", "fp32")) is None
 
 
 @pytest.mark.parametrize("temporary_name", ["Teßt 左心室"], indirect=True)

@@ -402,9 +402,12 @@ def test_the_expected_time_is_told_before_the_run(tiny_panel):
 
 
 def test_a_long_run_is_announced(open_panel, phantom):
+    from BiPVLSegPanel.estimate import speedKey
     from BiPVLSegPanel.settings import Settings
 
-    Settings().setSecondsPerWindow("cardiac-mr", "cpu", 600.0)
+    from BiPVLSegLib.model_store import find_model
+
+    Settings().setSecondsPerWindow(*speedKey(find_model("cardiac-mr"), "cpu", "auto"), 600.0)
     panel = open_panel(settings={"device": "cpu"})
     panel.wait_until(lambda: panel.shows("estimateLabel"))
     assert "about 10 minutes" in panel.text("estimateLabel") and "long run" in panel.text("estimateLabel")
