@@ -6,11 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..concepts import ConceptSet, load_concepts
-from ..data.datalist import read_datalist
-from ..data.dataset import pair_labels, read_case
-from ..errors import OutputError
-from ..inference.segmenter import Segmenter
+from ..concepts import ConceptSet
+from .labelled_cases import labelled_cases
 from .metrics import evaluate_case
 from .overlay import overlay_png
 from .report import summarise, to_table, write_report
@@ -38,25 +35,12 @@ def evaluate(
     Raises:
         BiPVLError: the data, the model or the output cannot be used.
     """
-    from tqdm import tqdm
-
     output = Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
-    datalist = read_datalist(data)
-    cases = [case for case in datalist.split(split) if case.label is not None][:limit]
-    segmenter = Segmenter(model, device, precision)
-    table = segmenter.choose_concepts(load_concepts(concepts) if concepts is not None else None)
-    mapping = pair_labels(datalist, table, segmenter.config.regions)
-    asked = table.select([name for name, known in zip(table.names, mapping.known, strict=True) if known])
+    labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
+    datalist, segmenter, table, asked = labelled.datalist, labelled.segmenter, labelled.table, labelled.asked
     rows, results = [], {}
-    for case in tqdm(cases, desc="Evaluating", unit="volume"):
-        volume, label = read_case(case, segmenter.config.in_channels)
+    for case, volume, truth in labelled:
         result = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
-        truth = dict(zip(table.names, mapping.masks(label), strict=True))
-        truth = {name: truth[name] for name in asked.names}
         found = {name: result.mask(name) for name in asked.names}
         scores = evaluate_case(found, truth, volume.spacing, nsd_tolerance_mm)
         rows.append(

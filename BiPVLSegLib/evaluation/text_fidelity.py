@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..concepts import ConceptSet, load_concepts
-from ..data.datalist import read_datalist
-from ..data.dataset import pair_labels, read_case
-from ..errors import OutputError
-from ..inference.segmenter import Segmenter
+from ..concepts import ConceptSet
 from ..io.writing import atomic_path
+from .labelled_cases import labelled_cases
 from .probes import Probe, Table, all_probes
 
 UNION_AIM = 85.0  # Dice % of a union
@@ -40,24 +37,12 @@ def text_fidelity(
     Raises:
         BiPVLError: the data, the model or the output cannot be used.
     """
-    from tqdm import tqdm
-
     output = Path(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
-    datalist = read_datalist(data)
-    cases = [case for case in datalist.split(split) if case.label is not None][:limit]
-    segmenter = Segmenter(model, device, precision)
-    table = segmenter.choose_concepts(load_concepts(concepts) if concepts is not None else None)
-    mapping = pair_labels(datalist, table, segmenter.config.regions)
-    asked = table.select([name for name, known in zip(table.names, mapping.known, strict=True) if known])
+    labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
+    segmenter, asked = labelled.segmenter, labelled.asked
     base, probes = Tally(), all_probes(asked)
     tallies = {probe.name: [Tally() for _ in probe.tables] for probe in probes}
-    for case in tqdm(cases, desc="Probing", unit="volume"):
-        volume, label = read_case(case, segmenter.config.in_channels)
-        truth = dict(zip(table.names, mapping.masks(label), strict=True))
+    for _case, volume, truth in labelled:
 
         def segment(asked_table: ConceptSet, volume=volume):
             return segmenter.segment(volume, asked_table, overlap=overlap)
@@ -68,8 +53,8 @@ def text_fidelity(
             for tally, probe_table in zip(tallies[probe.name], probe.tables, strict=True):
                 tally.add(segment(probe_table.concepts), probe_table, truth, own)
     document = {
-        "title": f"Text fidelity of {segmenter.name} on {datalist.name}, {split}",
-        "cases": len(cases),
+        "title": f"Text fidelity of {segmenter.name} on {labelled.datalist.name}, {split}",
+        "cases": len(labelled.cases),
         "concepts": asked.name,
         "device": own.info["device"],
         "precision": own.info["precision"],

@@ -11,7 +11,7 @@ from tiny_data import write_hearts
 
 from BiPVLSegLib.cli import main
 from BiPVLSegLib.concepts import load_concepts
-from BiPVLSegLib.evaluation import text_fidelity as module
+from BiPVLSegLib.evaluation import labelled_cases as module
 from BiPVLSegLib.results import SegmentationResult
 
 CINE = load_concepts("cine-mr")

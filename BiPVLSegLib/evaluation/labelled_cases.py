@@ -1,0 +1,64 @@
+"""What every evaluation begins with: a model, the cases of a split, and the classes that both know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..concepts import ConceptSet, load_concepts
+from ..data.datalist import Case, Datalist, read_datalist
+from ..data.dataset import LabelMapping, pair_labels, read_case
+from ..errors import OutputError
+from ..inference.segmenter import Segmenter
+from ..io.volume import Volume
+
+
+@dataclass(frozen=True)
+class LabelledCases:
+    """``asked`` are the rows of ``table`` that the data set labels."""
+
+    datalist: Datalist
+    cases: list[Case]
+    segmenter: Segmenter
+    table: ConceptSet
+    mapping: LabelMapping
+    asked: ConceptSet
+
+    def __iter__(self) -> Iterator[tuple[Case, Volume, dict[str, np.ndarray]]]:
+        """Each case with its volume and the true mask (I, J, K) of every row that was asked for. Shows a progress bar."""
+        for case in tqdm(self.cases, desc="Evaluating", unit="volume"):
+            volume, label = read_case(case, self.segmenter.config.in_channels)
+            truth = dict(zip(self.table.names, self.mapping.masks(label), strict=True))
+            yield case, volume, {name: truth[name] for name in self.asked.names}
+
+
+def labelled_cases(
+    data: str | Path,
+    split: str,
+    model: str | Path,
+    output: Path,
+    concepts: str | Path | ConceptSet | None,
+    limit: int | None,
+    device: str,
+    precision: str,
+) -> LabelledCases:
+    """Reads the data set, loads the model and makes the output folder.
+
+    Raises:
+        BiPVLError: the data, the model or the output cannot be used.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
+    datalist = read_datalist(data)
+    cases = [case for case in datalist.split(split) if case.label is not None][:limit]
+    segmenter = Segmenter(model, device, precision)
+    table = segmenter.choose_concepts(load_concepts(concepts) if concepts is not None else None)
+    mapping = pair_labels(datalist, table, segmenter.config.regions)
+    asked = table.select([name for name, known in zip(table.names, mapping.known, strict=True) if known])
+    return LabelledCases(datalist, cases, segmenter, table, mapping, asked)
