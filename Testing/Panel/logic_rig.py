@@ -100,5 +100,5 @@ def is_running(pid: int) -> bool:
     """False for zombies, too."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or while it was read
         return False

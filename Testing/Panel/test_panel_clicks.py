@@ -9,6 +9,8 @@ import slicer
 import slicer.util
 from panel_steps import run, segmentations, until_running
 
+pytestmark = pytest.mark.clicks
+
 HEART = {"right ventricle", "left ventricular myocardium", "left ventricle"}
 
 

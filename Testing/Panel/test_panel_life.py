@@ -12,6 +12,8 @@ import slicer
 import slicer.util
 from panel_steps import run, segmentations, until_running
 
+pytestmark = pytest.mark.clicks
+
 WORDS = "A crescent, in words of the user: über größer als 3 mm."
 ESCAPED = json.dumps(WORDS)[1:-1]  # as it stands in the parameter node
 
