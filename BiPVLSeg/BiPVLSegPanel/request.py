@@ -49,17 +49,14 @@ class SegmentationRequest:
     scene: Any = None
     browser: Any = None
     volumeName: str = ""
-    modelName: str = ""
     windowPasses: int = 1  # how often a window is computed, which is more than once with flips
 
     def __post_init__(self) -> None:
         self.scene = self.volumeNode.GetScene()
         self.browser = browserOf(self.volumeNode)
         self.volumeName = self.volumeNode.GetName() or self.volumeNode.GetID()
-        folder = self.modelFolder
-        preprocessing = read_config(folder).get("preprocessing") or {}
+        preprocessing = read_config(self.modelFolder).get("preprocessing") or {}
         self.windowPasses = flipCount(preprocessing) if self.flips else 1
-        self.modelName = folder.parent.name if folder.name in ("best", "last") else folder.name
 
 
 def checkedRequest(

@@ -78,7 +78,7 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
     Raises:
         ConceptError: a file of wordings is damaged.
     """
-    writers = [rows_by_name(path) for path in sorted((wordings_folder() / concepts.name).glob("*.csv"))]
+    writers = other_writers(concepts.name)
     synonyms = _read_json("synonyms.json", {}).get(concepts.name, {})
     texts = tuple(_texts(row, writers, {fold_name(k): v for k, v in synonyms.items()}) for row in concepts)
     unions = _unions(concepts)
@@ -90,6 +90,11 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
         text: tuple(misspelled(text, share, rng) for share in TYPO_SHARES) for text in dict.fromkeys(own + others)
     }
     return Wordings(texts, unions, misspelt)
+
+
+def other_writers(set_name: str) -> list[dict[str, Concept]]:
+    """For each writer who has reworded a concept set, the rows by folded name."""
+    return [rows_by_name(path) for path in sorted((wordings_folder() / set_name).glob("*.csv"))]
 
 
 def rows_by_name(path: Path) -> dict[str, Concept]:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts, read_csv
+from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
 from ..data.presets import PRESETS
+from ..data.wordings import rows_by_name
 from ..paths import resources_folder
 
 TYPOS = 0.05
@@ -134,7 +135,7 @@ def _paraphrase(concepts: ConceptSet) -> Probe:
 
 def _wordings(set_name: str) -> dict[str, Concept]:
     path = evaluation_folder() / f"{set_name}.csv"
-    return {fold_name(row.name): row for row in read_csv(path)} if path.is_file() else {}
+    return rows_by_name(path) if path.is_file() else {}
 
 
 def foreign_rows(concepts: ConceptSet) -> list[Concept]:

@@ -17,7 +17,7 @@ from ..data.dataset import PatchDataset, Source, StepSampler, pair_labels
 from ..data.presets import Preset
 from ..data.rows import Rows, RowSampling, draw_rows
 from ..data.synthesis import Synthesis
-from ..data.wordings import load_wordings, rows_by_name, wordings_folder
+from ..data.wordings import load_wordings, other_writers
 from ..errors import TrainingError
 from ..inference.device import autocast, resolve_device, resolve_precision
 from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum, deep_supervision_loss
@@ -305,7 +305,7 @@ def foreign_concepts(preset: Preset, concepts: ConceptSet) -> list[Concept]:
     own = {fold_name(name) for name in concepts.names}
     found = []
     for name, organs in preset.foreign.items():
-        writers = [rows_by_name(path) for path in sorted((wordings_folder() / name).glob("*.csv"))]
+        writers = other_writers(name)
         for concept in load_concepts(name):
             if fold_name(concept.name) not in own and (not organs or concept.name in organs):
                 found.append(concept)
