@@ -2,11 +2,14 @@
 
 Writes OUT/best and OUT/last (model folders that segment --model takes), OUT/log.csv and TensorBoard events. A run that was
 interrupted continues with --resume exactly as if it had not been.
+
+On several GPUs or computers: torchrun --nproc_per_node=N -m BiPVLSegLib train ... (batch_size is that of all processes together).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
 NAME, HELP = "train", "train a model on labelled volumes"
 
@@ -39,6 +42,8 @@ def run(options: argparse.Namespace) -> None:
 
     overrides = [*options.overrides, *([f"device={options.device}"] if options.device else [])]
     scores = train(options.data, options.concepts, options.preset, options.output, overrides, options.resume)
+    if int(os.environ.get("RANK", 0)) > 0:  # one of several processes; the first one reports
+        return
     print(f"The model is in {options.output}; validation Dice:")
     for name, value in scores.items():
         print(f"  {name.removeprefix('dice/'):<30} {value:.4f}")

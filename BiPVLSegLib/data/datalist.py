@@ -34,6 +34,7 @@ class Datalist:
     labels: dict[str, tuple[int, ...]]  # structure name -> its value or values in the label files
     cases: dict[str, tuple[Case, ...]]
     synthesis: dict | None = None  # how images are made of the label maps of cases without one
+    absent: tuple[str, ...] = ()  # structures that are known to be in none of these images
 
     def split(self, name: str) -> tuple[Case, ...]:
         """Cases of a split.
@@ -52,7 +53,8 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
 
     ``labels`` maps values to names (Decathlon), or names to values or lists of values. A case is ``{"image": ..., "label":
     ...}``, where image may be a list with one file per channel, or just a file name (test cases), or only ``{"label": ...}``
-    where the data set has ``"synthesis"`` (see ``data.synthesis``).
+    where the data set has ``"synthesis"`` (see ``data.synthesis``). ``"absent"`` may list structures that are in none of the
+    images: training then asks for them, too, and wants nothing found.
 
     Raises:
         InputError: the file is missing, is no such datalist, or names files that do not exist.
@@ -79,6 +81,7 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
         _labels(path, content),
         cases,
         synthesis,
+        _absent(path, content),
     )
 
 
@@ -99,6 +102,13 @@ def _labels(path: Path, content: dict) -> dict[str, tuple[int, ...]]:
                 raise InputError(f"{path}: the label value {number} stands for two names.")
         labels[name] = values
     return labels
+
+
+def _absent(path: Path, content: dict) -> tuple[str, ...]:
+    names = content.get("absent", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f'{path}: "absent" is no list of names.')
+    return tuple(names)
 
 
 def _cases(path: Path, split: str, entries: list, synthesis: bool) -> list[Case]:

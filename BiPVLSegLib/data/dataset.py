@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..concepts import ConceptSet, fold_name
-from ..errors import InputError
+from ..errors import InputError, TrainingError
 from ..geometry.resample import labels_to_working_grid
 from ..io.volume import Volume, read_labels, read_volume
 from ..io.writing import atomic_path
@@ -36,8 +36,8 @@ class LabelMapping:
     """How the label values of a data set answer the rows of a concept table. Paired by name, never by position.
 
     Attributes:
-        known: (N,) bool, which classes of the table this data set labels.
-        values: per class the label values that belong to it (several for nested regions, none where unknown).
+        known: (N,) bool, which classes of the table this data set labels, or knows to be absent.
+        values: per class the label values that belong to it (several for nested regions, none where unknown or absent).
     """
 
     known: tuple[bool, ...]
@@ -73,7 +73,15 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
             f"{datalist.path}: no concept row for the label(s) {', '.join(unmatched) or 'of this data set'}. Labels and "
             f"concepts are paired by name; the concept table '{concepts.name}' has: {', '.join(concepts.names)}."
         )
-    return LabelMapping(tuple(name in by_name for name in names), tuple(by_name.get(name, ()) for name in names))
+    absent = {fold_name(name) for name in datalist.absent}
+    unclear = sorted(absent & by_name.keys() | absent - set(names))
+    if unclear:
+        raise InputError(
+            f'{datalist.path}: "absent" names {", ".join(unclear)}, which is labelled there or has no row in the concept '
+            f"table '{concepts.name}'."
+        )
+    known = by_name.keys() | absent
+    return LabelMapping(tuple(name in known for name in names), tuple(by_name.get(name, ()) for name in names))
 
 
 def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
@@ -126,6 +134,10 @@ class PatchDataset(Dataset):
         channels: image channels.
         seed: of the run.
         cache: None keeps preprocessed volumes in memory; a folder keeps them there (float16 ``.npy``, read on demand).
+        weights: of the sources; none: every volume is drawn once in each epoch.
+
+    Raises:
+        TrainingError: the weights do not fit the sources.
     """
 
     def __init__(
@@ -136,10 +148,12 @@ class PatchDataset(Dataset):
         channels: int,
         seed: int,
         cache: Path | None = None,
+        weights: Sequence[float] = (),
     ):
         self.preprocessing, self.augmentation = preprocessing, augmentation
         self.channels, self.seed, self.cache = channels, seed, cache
         self.items = [(case, source.mapping) for source in sources for case in source.cases]
+        self.chances = _chances(sources, weights)
         self.synthesis = [source.synthesis if not case.images else None for source in sources for case in source.cases]
         settings = (list(preprocessing["patch_size"]), preprocessing["flip_axes"], augmentation)
         self.transforms = {None: training_transform(*settings)}
@@ -149,15 +163,19 @@ class PatchDataset(Dataset):
                 self.transforms[source.synthesis] = training_transform(*settings, make_image)
         self.volumes: dict[int, dict] = {}
 
-    def fill(self, progress=iter) -> None:
-        """Preprocesses every volume now rather than on first use. ``progress`` wraps the iterable (tqdm)."""
-        for index in progress(range(len(self.items))):
+    def fill(self, progress=iter, part: int = 0, parts: int = 1) -> None:
+        """Preprocesses every volume now rather than on first use. ``progress`` wraps the iterable (tqdm).
+
+        With a cache on disk, which all processes read, each of ``parts`` processes prepares its ``part`` of them.
+        """
+        for index in progress(
+            range(part, len(self.items), parts) if self.cache is not None else range(len(self.items))
+        ):
             self._volume(index)
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         """Patch ``number`` -> image (C, D, H, W) float32, label (D, H, W) int16 in data set values, item index."""
-        epoch, place = divmod(number, len(self.items))
-        index = int(np.random.default_rng([self.seed, epoch]).permutation(len(self.items))[place])
+        index = self._volume_of(number)
         # MONAI's transforms take one seed for all of them
         transform = self.transforms[self.synthesis[index]]
         transform.set_random_state(seed=int(np.random.default_rng([self.seed, 1, number]).integers(2**31)))
@@ -171,6 +189,12 @@ class PatchDataset(Dataset):
             "label": torch.as_tensor(np.asarray(crop["label"][0]), dtype=torch.int16),
             "item": torch.tensor(index),
         }
+
+    def _volume_of(self, number: int) -> int:
+        if self.chances is not None:
+            return int(np.random.default_rng([self.seed, 3, number]).choice(len(self.items), p=self.chances))
+        epoch, place = divmod(number, len(self.items))
+        return int(np.random.default_rng([self.seed, epoch]).permutation(len(self.items))[place])
 
     def __len__(self) -> int:
         """Patches do not run out; a sampler says how many are drawn."""
@@ -223,15 +247,35 @@ class PatchDataset(Dataset):
         return image.half(), labels_to_working_grid(label, grid).to(torch.int16)
 
 
-class StepSampler:
-    """Patch numbers of the steps ``first``..``last``-1 of a run, a batch at a time."""
+def _chances(sources: Sequence[Source], weights: Sequence[float]) -> np.ndarray | None:
+    """Of each volume to be drawn; None without weights."""
+    if not weights:
+        return None
+    if len(weights) != len(sources) or not all(isinstance(w, (int, float)) and 0 < w < float("inf") for w in weights):
+        raise TrainingError(
+            f"The weights {list(weights)} must be positive numbers, one for each of the {len(sources)} data set(s)."
+        )
+    chances = np.concatenate(
+        [np.full(len(source.cases), w / len(source.cases)) for source, w in zip(sources, weights, strict=True)]
+    )
+    return chances / chances.sum()
 
-    def __init__(self, first: int, last: int, batch_size: int):
+
+class StepSampler:
+    """Patch numbers of the steps ``first``..``last``-1 of a run, a batch at a time.
+
+    With several processes each gets its part of every batch: ``part`` of ``parts``, which divides ``batch_size``.
+    """
+
+    def __init__(self, first: int, last: int, batch_size: int, part: int = 0, parts: int = 1):
         self.first, self.last, self.batch_size = first, last, batch_size
+        self.size = batch_size // parts
+        self.offset = part * self.size
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first, self.last):
-            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
+            start = step * self.batch_size + self.offset
+            yield list(range(start, start + self.size))
 
     def __len__(self) -> int:
         return self.last - self.first

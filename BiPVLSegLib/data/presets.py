@@ -39,6 +39,22 @@ _STACK_MODEL = {
     "strides": [[1, 1, 1], [2, 2, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2]],
 }
 
+_NOT_IN_THE_CHEST = {
+    "brain-mr": (),
+    "brain-tumour-mr": (),
+    "abdomen-mr": ("right kidney", "left kidney", "pancreas", "gallbladder", "bladder", "prostate/uterus"),
+}
+_STACK_AUGMENTATION = {
+    "rotate_degrees": [0, 0, 30],
+    "quarter_turns": [0, 1],  # in-plane directions of short-axis stacks are arbitrary
+    "scale": 0.2,
+    "intensity_shift": 0.2,
+    "intensity_scale": 0.2,
+    "gamma": [0.7, 1.5],
+    "noise": 0.1,
+    "blur": 1.0,
+}
+
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -120,21 +136,29 @@ PRESETS = {
                 "keep_largest": ["right ventricle", "left ventricular myocardium", "left ventricle"],
             },
             training={"batch_size": 2, "learning_rate": 1e-3},
-            foreign={
-                "brain-mr": (),
-                "brain-tumour-mr": (),
-                "abdomen-mr": ("right kidney", "left kidney", "pancreas", "gallbladder", "bladder", "prostate/uterus"),
+            foreign=_NOT_IN_THE_CHEST,
+            augmentation=_STACK_AUGMENTATION,
+        ),
+        Preset(
+            "cardiac",
+            "ACDC short-axis cine MR and left-atrium LGE MR in one model (--data acdc la)",
+            "cardiac-mr",
+            {
+                "spacing": [1.5, 1.5, 2.5],
+                "spacing_tolerance": [0.0, 0.0, [0.0, 4.0]],  # slices of 2.5 to 12.5 mm are taken as they are
+                "slice_axis_last": True,
+                "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
+                "patch_size": [128, 128, 8],
+                "flip_axes": [0, 1, 2],
+                "modality": "MR",
             },
-            augmentation={
-                "rotate_degrees": [0, 0, 30],
-                "quarter_turns": [0, 1],  # in-plane directions of short-axis stacks are arbitrary
-                "scale": 0.2,
-                "intensity_shift": 0.2,
-                "intensity_scale": 0.2,
-                "gamma": [0.7, 1.5],
-                "noise": 0.1,
-                "blur": 1.0,
+            model={
+                **_STACK_MODEL,
+                "keep_largest": ["right ventricle", "left ventricular myocardium", "left ventricle", "left atrium"],
             },
+            training={"batch_size": 2, "learning_rate": 1e-3},
+            foreign=_NOT_IN_THE_CHEST,
+            augmentation=_STACK_AUGMENTATION,
         ),
         Preset(
             "la",

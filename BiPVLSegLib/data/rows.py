@@ -32,6 +32,8 @@ class RowSampling:
         drop_concept: probability of leaving out each concept.
         drop_title: probability of leaving out the title.
         title_only: probability of leaving out all five concepts of a row.
+        unlabelled: probability of asking volumes also for classes that their data set does not label. Those may take
+            background, but nothing that is labelled as something else.
     """
 
     subset: float = 0.4
@@ -43,6 +45,7 @@ class RowSampling:
     drop_concept: float = 0.15
     drop_title: float = 0.1
     title_only: float = 0.1
+    unlabelled: float = 0.5
 
     @property
     def uses_wordings(self) -> bool:
@@ -58,6 +61,7 @@ class RowSampling:
             "misspell": 0,
             "drop_concept": 0,
             "drop_title": 0,
+            "unlabelled": 0,
         }
         return cls(shuffle=False, title_only=0, **nothing)
 
@@ -65,10 +69,11 @@ class RowSampling:
 @dataclass(frozen=True)
 class Rows:
     """The rows of one step. ``classes``: for each the indices of its classes in the concept table, most often one, several
-    for a union, FOREIGN for an organ that is not there."""
+    for a union, FOREIGN for an organ that is not there. ``unlabelled``: volumes are asked for all of them, labelled or not."""
 
     classes: tuple[tuple[int, ...], ...]
     concepts: tuple[Concept, ...]
+    unlabelled: bool = False
 
 
 def draw_rows(
@@ -92,7 +97,8 @@ def draw_rows(
     if sampling.shuffle:
         rng.shuffle(rows)
     rows = [(members, _dropped(concept, sampling, rng)) for members, concept in rows]
-    return Rows(tuple(members for members, _ in rows), tuple(concept for _, concept in rows))
+    unlabelled = bool(rng.random() < sampling.unlabelled)
+    return Rows(tuple(members for members, _ in rows), tuple(concept for _, concept in rows), unlabelled)
 
 
 def _in_other_words(rows: list, sampling: RowSampling, rng: np.random.Generator, wordings: Wordings) -> list:

@@ -23,7 +23,7 @@ KEYS = "abcdefghijklmnopqrstuvwxyz "
 
 
 def wordings_folder() -> Path:
-    """One folder of CSV files per concept set, ``synonyms.json`` and ``unions.json``."""
+    """One folder of CSV files per concept set, ``synonyms.json``, ``unions.json``, and ``composed.json``: sets made of others."""
     return resources_folder() / "Wordings"
 
 
@@ -79,7 +79,8 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
         ConceptError: a file of wordings is damaged.
     """
     writers = other_writers(concepts.name)
-    synonyms = _read_json("synonyms.json", {}).get(concepts.name, {})
+    known = _read_json("synonyms.json", {})
+    synonyms = {k: v for name in parts_of(concepts.name) for k, v in known.get(name, {}).items()}
     texts = tuple(_texts(row, writers, {fold_name(k): v for k, v in synonyms.items()}) for row in concepts)
     unions = _unions(concepts)
     rng = np.random.default_rng([seed, 77])
@@ -94,7 +95,13 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
 
 def other_writers(set_name: str) -> list[dict[str, Concept]]:
     """For each writer who has reworded a concept set, the rows by folded name."""
-    return [rows_by_name(path) for path in sorted((wordings_folder() / set_name).glob("*.csv"))]
+    folders = [wordings_folder() / name for name in parts_of(set_name)]
+    return [rows_by_name(path) for folder in folders for path in sorted(folder.glob("*.csv"))]
+
+
+def parts_of(set_name: str) -> tuple[str, ...]:
+    """The concept sets whose wordings a set shares: itself, or those that it is made of."""
+    return tuple(_read_json("composed.json", {}).get(set_name, (set_name,)))
 
 
 def rows_by_name(path: Path) -> dict[str, Concept]:
@@ -132,7 +139,7 @@ def _unions(concepts: ConceptSet) -> tuple[Union, ...]:
     found: dict[tuple[int, ...], list[Concept]] = {}
     for entry in _read_json("unions.json", []):
         members = tuple(sorted(places.get(fold_name(name), -1) for name in entry["classes"]))
-        if entry["set"] == concepts.name and -1 not in members:
+        if entry["set"] in parts_of(concepts.name) and -1 not in members:
             row = Concept(entry["name"], entry["title"], **{field: entry[field] for field in CONCEPT_FIELDS})
             found.setdefault(members, []).append(row)
     return tuple(Union(members, tuple(rows)) for members, rows in found.items())

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
 from ..data.presets import PRESETS
-from ..data.wordings import rows_by_name
+from ..data.wordings import parts_of, rows_by_name
 from ..paths import resources_folder
 
 TYPOS = 0.05
@@ -134,8 +134,8 @@ def _paraphrase(concepts: ConceptSet) -> Probe:
 
 
 def _wordings(set_name: str) -> dict[str, Concept]:
-    path = evaluation_folder() / f"{set_name}.csv"
-    return rows_by_name(path) if path.is_file() else {}
+    paths = [evaluation_folder() / f"{name}.csv" for name in parts_of(set_name)]
+    return {name: row for path in paths if path.is_file() for name, row in rows_by_name(path).items()}
 
 
 def foreign_rows(concepts: ConceptSet) -> list[Concept]:
@@ -166,7 +166,7 @@ def _union(concepts: ConceptSet) -> Probe:
     for entry in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []:
         names = {fold_name(name): name for name in concepts.names}
         parts = [names.get(fold_name(name)) for name in entry["classes"]]
-        if entry["set"] != concepts.name or None in parts:
+        if entry["set"] not in parts_of(concepts.name) or None in parts:
             continue
         row = Concept(entry["name"], entry["title"], **{name: entry[name] for name in CONCEPT_FIELDS})
         rest = [own for own in concepts if own.name not in parts]

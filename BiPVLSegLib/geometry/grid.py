@@ -88,7 +88,7 @@ def plan_working_grid(
     shape: Sequence[int],
     affine: np.ndarray,
     spacing: Sequence[float | None],
-    spacing_tolerance: Sequence[float] = (0.0, 0.0, 0.0),
+    spacing_tolerance: Sequence[float | Sequence[float]] = (0.0, 0.0, 0.0),
     slice_axis_last: bool = False,
 ) -> WorkingGrid:
     """Choose the working grid for a volume of ``shape`` (I, J, K) with ``affine`` (voxel -> RAS mm).
@@ -96,7 +96,8 @@ def plan_working_grid(
     The axes are permuted and flipped to the closest right, anterior, superior directions; oblique volumes are not
     rotated. With ``slice_axis_last`` an axis whose spacing is at least 1.5 times the second largest comes last and the
     other two keep their order. Then axis ``a`` is resampled to ``spacing[a]`` mm, unless ``spacing[a]`` is None or 0
-    or the own spacing lies within a fraction ``spacing_tolerance[a]`` of it: such an axis is kept voxel by voxel.
+    or the own spacing lies within a fraction ``spacing_tolerance[a]`` of it (one number, or a pair for thinner and thicker):
+    such an axis is kept voxel by voxel.
 
     Raises GeometryError if ``affine`` has no three independent, finite axes, or the grid would be absurdly large.
     """
@@ -166,8 +167,11 @@ def _slice_axis_last(axes: tuple, flips: tuple, own: Sequence[float]) -> tuple[t
     return tuple(axes[a] for a in order), tuple(flips[a] for a in order)
 
 
-def _resampled_size(size: int, own: float, target: float | None, tolerance: float) -> tuple[int, float]:
+def _resampled_size(
+    size: int, own: float, target: float | None, tolerance: float | Sequence[float]
+) -> tuple[int, float]:
     """New size of an axis and its new spacing / own spacing."""
-    if not target or abs(own / target - 1.0) <= max(tolerance, SAME_SPACING):
+    thinner, thicker = tolerance if isinstance(tolerance, Sequence) else (tolerance, tolerance)
+    if not target or -max(thinner, SAME_SPACING) <= own / target - 1.0 <= max(thicker, SAME_SPACING):
         return size, 1.0
     return max(1, int(np.floor(size * own / target + 0.5))), target / own

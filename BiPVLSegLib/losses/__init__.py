@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from BiPVLSegLib.losses.alignment import AlignmentLoss, GlobalAlignmentLoss, LocalAlignmentLoss
 from BiPVLSegLib.losses.class_embedding import ClassEmbeddingLoss
-from BiPVLSegLib.losses.segmentation import SegmentationLoss, deep_supervision_loss
+from BiPVLSegLib.losses.segmentation import SegmentationLoss, deep_supervision_loss, merge_into_background
 from BiPVLSegLib.losses.total import UncertaintyWeightedSum
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "SegmentationLoss",
     "UncertaintyWeightedSum",
     "deep_supervision_loss",
+    "merge_into_background",
 ]

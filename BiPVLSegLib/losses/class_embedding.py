@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from BiPVLSegLib.losses.precision import full_precision
 from BiPVLSegLib.losses.segmentation import IGNORE, mask_exclusive
+from BiPVLSegLib.losses.shared_count import shared_count
 
 SOURCES = ("logits", "labels")
 
@@ -50,13 +51,13 @@ class ClassEmbeddingLoss(nn.Module):
             predicted = class_map.masked_fill(~known, 0.0)
             truth = target.clamp(min=0).to(predicted.dtype)
             each = F.binary_cross_entropy_with_logits(predicted, truth, reduction="none")
-            return (each * known).sum() / known.sum().clamp(min=1)
+            return (each * known).sum() / shared_count(known.sum())
         predicted, target = mask_exclusive(class_map, target, class_mask)
         # flat, because cross_entropy on volumes has no deterministic CUDA kernel and a resumed run must repeat exactly
         total = F.cross_entropy(
             predicted.movedim(1, -1).flatten(0, -2), target.flatten(), ignore_index=IGNORE, reduction="sum"
         )
-        return total / (target != IGNORE).sum().clamp(min=1)
+        return total / shared_count((target != IGNORE).sum())
 
     def _cell_classes(
         self, reference: torch.Tensor, shape: torch.Size, class_mask: torch.Tensor | None

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from BiPVLSegLib.losses.precision import full_precision
+from BiPVLSegLib.losses.shared_count import shared_count
 
 IGNORE = -1
 
@@ -70,7 +71,7 @@ class SegmentationLoss(nn.Module):
         known = target != IGNORE
         # a gather, because nll_loss on volumes has no deterministic CUDA kernel and a resumed run must repeat exactly
         of_truth = log_probabilities.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1)
-        cross_entropy = -(of_truth * known).sum() / known.sum().clamp(min=1)
+        cross_entropy = -(of_truth * known).sum() / shared_count(known.sum())
         labels = torch.arange(1, logits.shape[1], device=target.device).view(1, -1, 1, 1, 1)
         truth = (target.unsqueeze(1) == labels).to(logits.dtype)
         return cross_entropy, log_probabilities[:, 1:].exp() * known.unsqueeze(1), truth
@@ -85,14 +86,14 @@ class SegmentationLoss(nn.Module):
         logits = logits.masked_fill(~known, 0.0)
         truth = target.to(logits.dtype).masked_fill(~known, 0.0)
         each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        cross_entropy = (each * known).sum() / known.sum().clamp(min=1)
+        cross_entropy = (each * known).sum() / shared_count(known.sum())
         return cross_entropy, torch.sigmoid(logits) * known, truth
 
     def _dice_of_present(self, probabilities: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         over = (0, 2, 3, 4) if self.batch else (2, 3, 4)
         present = truth.sum(dim=over) > 0
         each = self.dice(probabilities, truth).reshape(present.shape)
-        return (each * present).sum() / present.sum().clamp(min=1)
+        return (each * present).sum() / shared_count(present.sum())
 
 
 def mask_exclusive(
@@ -113,6 +114,26 @@ def mask_exclusive(
     logits = logits.masked_fill(~usable.view(*usable.shape, *[1] * (logits.ndim - 2)), float("-inf"))
     real = usable.gather(1, target.clamp(min=0).flatten(1)).view_as(target)
     return logits, target.masked_fill(~real, IGNORE)
+
+
+def merge_into_background(logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Let some rows count as background: what an image's labels are silent about may be either.
+
+    The marginal loss of partially labelled data (Shi et al., Medical Image Analysis 2021, arXiv 2007.03868).
+
+    Args:
+        logits: (B, N + 1, D, H, W), background first.
+        rows: (B, N) bool, the rows to merge.
+
+    Returns:
+        Logits of the same shape, with the probability of these rows in the background's channel. The rows themselves
+        are left as they were; leave them out of the loss by its ``class_mask``.
+    """
+    if not rows.any():
+        return logits
+    merged = F.pad(rows, (1, 0), value=True)[..., None, None, None]
+    background = logits.float().masked_fill(~merged, float("-inf")).logsumexp(1, keepdim=True)
+    return torch.cat([background, logits[:, 1:].float()], 1)
 
 
 def deep_supervision_loss(

@@ -10,7 +10,11 @@ from ..model_store import FORMAT_VERSION
 
 DEFAULT_PREPROCESSING: dict[str, Any] = {
     "spacing": [1.5, 1.5, 2.0],  # mm along the working axes (close to R, A, S)
-    "spacing_tolerance": [0.0, 0.0, 0.0],  # an axis within this fraction of its working spacing is not resampled
+    "spacing_tolerance": [
+        0.0,
+        0.0,
+        0.0,
+    ],  # an axis within this fraction (or pair: thinner, thicker) of its working spacing is kept
     "slice_axis_last": False,  # slice stacks: the thickest axis becomes the last working axis
     "intensity": {"mode": "zscore"},  # "zscore" (of non-zero voxels) or "window" with lower and upper
     "patch_size": [96, 96, 96],

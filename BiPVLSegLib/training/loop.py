@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from ..data.presets import get_preset
 from ..errors import OutputError, TrainingError
 from ..inference.device import describe_device
 from ..model.loading import quiet
+from . import distributed
 from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
 from .logs import RunLog
 from .run import TrainingRun
@@ -37,6 +41,9 @@ def train(
 ) -> dict[str, float]:
     """Trains a model and writes ``output/best`` and ``output/last`` (model folders), ``log.csv`` and TensorBoard events.
 
+    Started by ``torchrun`` it is one of several processes that train together; the first one writes. ``batch_size`` is that of
+    all of them together.
+
     Args:
         data: Decathlon datalists. With several, each volume is asked only for the classes that its data set labels.
         concepts: bundled concept set or CSV; None takes the preset's.
@@ -52,36 +59,50 @@ def train(
     Raises:
         BiPVLError: data, concepts or settings cannot be used.
     """
-    output = Path(output)
-    last, best_folder = output / "last", output / "best"
-    recover_folder(last)
-    recover_folder(best_folder)
+    preset = get_preset(preset)
+    settings = RunSettings.from_preset(preset, overrides)
+    concepts, datalists = load_concepts(concepts or preset.concepts), [read_datalist(path) for path in data]
+    with distributed.process_group(settings.training.device) as device:
+        settings.training.device = device
+        return _train(datalists, concepts, preset, settings, Path(output), resume, stop_after)
+
+
+def _train(
+    datalists, concepts, preset, settings, output: Path, resume: bool, stop_after: int | None
+) -> dict[str, float]:
+    last, best_folder, writer = output / "last", output / "best", distributed.rank() == 0
+    if writer:
+        recover_folder(last)
+        recover_folder(best_folder)
+    distributed.wait_for_all()
     if last.exists() and not resume:
         raise TrainingError(
             f"There is already a run in {output}; use --resume to continue it or choose another folder."
         )
-    preset = get_preset(preset)
-    settings = RunSettings.from_preset(preset, overrides)
-    run = TrainingRun(
-        [read_datalist(path) for path in data], load_concepts(concepts or preset.concepts), preset, settings
-    )
+    run = TrainingRun(datalists, concepts, preset, settings)
     t = run.training
     steps = t.steps if not t.epochs else max(1, round(t.epochs * len(run.patches.items) / t.batch_size))
     first, best = load_training_state(last, run) if resume else (0, -1.0)
+    run.distribute()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {output} cannot be made ({error.strerror}); choose another one.") from error
     end = min(steps, stop_after or steps)
-    log, validator, scores = RunLog(output, first), Validator(run), recorded_scores(last) if resume else {}
-    run.patches.fill(lambda items: tqdm(items, desc="Preparing volumes", unit="volume"))
-    bar = tqdm(total=steps, initial=first, desc="Training", unit="step")
-    batches, started = run.batches(first, end), time.monotonic()
+    log = RunLog(output, first) if writer else None
+    validator, scores = Validator(run), recorded_scores(last) if resume else {}
+    quiet_bar = partial(tqdm, disable=not writer)
+    run.patches.fill(
+        lambda items: quiet_bar(items, desc="Preparing volumes", unit="volume"), distributed.rank(), distributed.count()
+    )
+    distributed.wait_for_all()
+    bar = quiet_bar(total=steps, initial=first, desc="Training", unit="step")
+    batches, pace = run.batches(first, end), Pace(t.batch_size)
+    health = torch.zeros((), device=run.device)  # becomes NaN with the first loss or gradient that is no number
 
     for step in range(first, end):
-        waited = time.monotonic()
-        batch = next(batches)
-        waited = time.monotonic() - waited
+        with pace.waiting():
+            batch = next(batches)
         run.train_mode()
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, t.learning_rate, t.warmup, t.schedule)
@@ -89,30 +110,70 @@ def train(
         run.scaler.scale(loss).backward()
         run.scaler.unscale_(run.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(run.parameters(), t.clip)
+        health += 0 * loss.detach() + (0 if run.scaler.is_enabled() else 0 * norm)  # fp16 may overflow now and then
         run.scaler.step(run.optimizer)
         run.scaler.update()
         run.optimizer.zero_grad(set_to_none=True)
 
         done = step + 1
+        pace.count()
         bar.update()
-        if done % LOG_EVERY == 0 or done == end:
-            rate = (done - first) * t.batch_size / (time.monotonic() - started)
-            values = {name: value.item() for name, value in parts.items()}
-            log.write(done, {**values, "gradient_norm": norm.item(), "patches_per_second": rate, "data_wait_s": waited})
+        validate = done == end or bool(t.validate_every and done % t.validate_every == 0)
+        if done % LOG_EVERY == 0 or validate:
+            values = distributed.averaged({**parts, "gradient_norm": norm, "health": health})
+            if not math.isfinite(values.pop("health")):
+                raise TrainingError(
+                    f"The loss is no longer a number after step {done}; the checkpoints of {output} are kept. Start again "
+                    "with a lower learning_rate or with precision=fp32."
+                )
+            values |= pace.report()
+            if log is not None:
+                log.write(done, values)
             bar.set_postfix(loss=f"{values['segmentation']:.3f}", best=f"{max(best, 0):.3f}")
-        if done == end or (t.validate_every and done % t.validate_every == 0):
+        if validate:
             scores = validator()
-            log.write(done, scores)
-            if scores:
-                tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
-            if not scores or scores["dice/mean"] > best:  # without validation volumes the newest is taken for the best
-                best = scores.get("dice/mean", best)
-                replace_folder(best_folder, partial(write_model, run=run, step=done, scores=scores))
-            replace_folder(last, partial(write_last, run=run, step=done, scores=scores, best=best))
+            better = not scores or scores["dice/mean"] > best  # without validation volumes the newest is the best
+            best = scores.get("dice/mean", best) if better else best
+            if log is not None:
+                log.write(done, scores)
+                if scores:
+                    tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
+                if better:
+                    replace_folder(best_folder, partial(write_model, run=run, step=done, scores=scores))
+                replace_folder(last, partial(write_last, run=run, step=done, scores=scores, best=best))
+            distributed.wait_for_all()
+            pace.restart()
 
     bar.close()
-    log.close()
+    if log is not None:
+        log.close()
     return scores
+
+
+class Pace:
+    """How fast a run goes, and which share of the time it waits for patches, since it was last asked."""
+
+    def __init__(self, batch_size: int):
+        self.batch_size = batch_size
+        self.restart()
+
+    def restart(self) -> None:
+        self.started, self.waited, self.steps = time.monotonic(), 0.0, 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        before = time.monotonic()
+        yield
+        self.waited += time.monotonic() - before
+
+    def count(self) -> None:
+        self.steps += 1
+
+    def report(self) -> dict[str, float]:
+        elapsed = max(time.monotonic() - self.started, 1e-9)
+        values = {"patches_per_second": self.steps * self.batch_size / elapsed, "data_share": self.waited / elapsed}
+        self.restart()
+        return values
 
 
 def recorded_scores(folder: Path) -> dict[str, float]:

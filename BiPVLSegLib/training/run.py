@@ -1,4 +1,4 @@
-"""What a training run consists of: model, losses, optimiser and patches; and the loss of one step."""
+"""What a training run consists of: model, losses, optimiser and patches."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
+from ..concepts import Concept, ConceptSet, fold_name, load_concepts
 from ..data.datalist import Datalist
 from ..data.dataset import PatchDataset, Source, StepSampler, pair_labels
 from ..data.presets import Preset
-from ..data.rows import Rows, RowSampling, draw_rows
+from ..data.rows import RowSampling
 from ..data.synthesis import Synthesis
 from ..data.wordings import load_wordings, other_writers
 from ..errors import TrainingError
-from ..inference.device import autocast, resolve_device, resolve_precision
-from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum, deep_supervision_loss
-from ..model import BiPVLSegConfig, TextTokens, build_model, load_model
+from ..inference.device import resolve_device, resolve_precision
+from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum
+from ..model import BiPVLSegConfig, build_model, load_model
 from ..paths import concepts_folder
+from . import distributed
 from .settings import RunSettings
+from .step import TrainingStep
 
 
 class TrainingRun:
@@ -33,6 +35,11 @@ class TrainingRun:
         self.settings, self.preset, self.concepts = settings, preset, concepts
         self.training = t = settings.training
         self.datalists = datalists
+        if t.batch_size % distributed.count():
+            raise TrainingError(
+                f"A batch of {t.batch_size} cannot be shared out to {distributed.count()} processes; set batch_size to a "
+                "multiple of their number."
+            )
         self.device = resolve_device(t.device)
         self.dtype = resolve_precision(t.precision, self.device)
         torch.manual_seed(t.seed)
@@ -64,6 +71,7 @@ class TrainingRun:
             config.in_channels,
             t.seed,
             None if t.cache == "memory" else Path(t.cache),
+            t.weights,
         )
         self.sampling = self._row_sampling()
         self.foreign = foreign_concepts(preset, concepts)
@@ -73,6 +81,7 @@ class TrainingRun:
             self._prepare_texts()
         self.losses = self._build_losses().to(self.device)
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=t.learning_rate, weight_decay=t.weight_decay)
+        self.step: nn.Module = TrainingStep(self)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     # ---- setting up ------------------------------------------------------------------------------------------------
@@ -178,7 +187,7 @@ class TrainingRun:
         return iter(
             DataLoader(
                 self.patches,
-                batch_sampler=StepSampler(first, last, t.batch_size),
+                batch_sampler=StepSampler(first, last, t.batch_size, distributed.rank(), distributed.count()),
                 num_workers=t.workers,
                 pin_memory=self.device.type == "cuda",
                 worker_init_fn=_one_thread,
@@ -186,90 +195,16 @@ class TrainingRun:
         )
 
     def step_loss(self, step: int, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total loss of one step and its parts. All that is random in it depends on (seed, step) only."""
-        torch.manual_seed(hash((self.training.seed, step)) % 2**31)
-        rows = draw_rows(
-            self.concepts.concepts,
-            self.foreign,
-            self.sampling,
-            np.random.default_rng([self.training.seed, 2, step]),
-            self.wordings,
-        )
-        image, label = batch["image"].to(self.device), batch["label"].to(self.device)
-        masks = [self._class_masks(label, batch["item"], index) for index in range(len(self.concepts))]
-        known = self.patches.known(batch["item"]).to(self.device)
-        class_mask = torch.stack([known[:, list(members)].all(1) for members in rows.classes], 1)  # foreign: all known
-        row_masks = [_union_mask([masks[c] for c in members]) for members in rows.classes]
-        with autocast(self.device, self.dtype):
-            text = self._text_tokens(rows)
-            out = self.model(image, text, class_mask, training_output=True)
-        nested = self.model.config.nested
-        target = make_target(row_masks, label, nested)
-        losses = self.losses
-        parts = {"segmentation": losses["segmentation"](out.logits, target, class_mask)}
-        if out.auxiliary:
-            everything = make_target(masks, label, nested)
-            guide = deep_supervision_loss(losses["segmentation"], out.auxiliary, everything, known)
-            parts["segmentation"] = parts["segmentation"] + self.training.auxiliary_weight * guide
-        if "class_embedding" in losses:
-            parts["class_embedding"] = losses["class_embedding"](out.class_map, out.logits, class_mask)
-        if "alignment" in losses:
-            parts["alignment"] = self._alignment(rows, out.visual, row_masks, class_mask)
-        parts = {name: value for name, value in parts.items() if value is not None}
-        if "total" in losses:
-            return losses["total"](parts)
-        total = torch.stack(list(parts.values())).sum()
-        return total, {name: value.detach() for name, value in parts.items()} | {"total": total.detach()}
+        """Total loss of one step and its parts, see ``TrainingStep``."""
+        return self.step(step, batch)
 
-    def _class_masks(self, label: Tensor, items: Tensor, index: int) -> Tensor:
-        """(B, D, H, W) bool: where class ``index`` of the table is, in each volume's own label values."""
-        mask = torch.zeros_like(label, dtype=torch.bool)
-        for place, item in enumerate(items.tolist()):
-            values = self.patches.items[item][1].values[index]
-            for value in values:
-                mask[place] |= label[place] == value
-        return mask
-
-    def _text_tokens(self, rows: Rows) -> TextTokens | None:
-        """Stage-0 tokens of the rows; from the store of encoded texts where the BERT is frozen and pools its words."""
-        text = self.model.text
-        if text is None:
-            return None
-        if not (self.vectors and text.pooled):
-            return text.encode(rows.concepts)
-        empty = torch.zeros(text.width, device=self.device)
-        tokens = torch.stack([torch.stack([self.vectors.get(t, empty) for t in c.texts]) for c in rows.concepts])
-        mask = torch.tensor([[bool(t) for t in c.texts] for c in rows.concepts], device=self.device)
-        return TextTokens(tokens[None], mask[None])
-
-    def _alignment(
-        self, rows: Rows, visual: Tensor, row_masks: list[Tensor | None], class_mask: Tensor
-    ) -> Tensor | None:
-        """Alignment loss over the classes that are present in the patches; None with fewer than two different ones."""
-        present = [
-            (b, n)
-            for n, mask in enumerate(row_masks)
-            for b in range(len(visual))
-            if mask is not None and class_mask[b, n] and mask[b].any()
-        ]
-        if len({rows.classes[n] for _, n in present}) < 2:
-            return None
-        texts = [[getattr(rows.concepts[n], field) for field in CONCEPT_FIELDS] for _, n in present]
-        unique = sorted({t for row in texts for t in row if t})
-        if not unique:
-            return None
-        if self.vectors:
-            vectors = torch.stack([self.vectors[t] for t in unique])
-        else:
-            vectors = self.model.text.encode_texts(unique)
-        projected = self.model.class_embeddings.project_text(vectors.to(self.device))
-        place = {t: i for i, t in enumerate(unique)}
-        index = torch.tensor([[place.get(t, 0) for t in row] for row in texts], device=self.device)
-        mask = torch.tensor([[bool(t) for t in row] for row in texts], device=self.device)
-        rows_of = torch.stack([visual[b, n] for b, n in present])
-        kinds = {members: number for number, members in enumerate(dict.fromkeys(rows.classes))}
-        ids = torch.tensor([kinds[rows.classes[n]] for _, n in present], device=self.device)
-        return self.losses["alignment"](rows_of, projected[index], mask, ids)
+    def distribute(self) -> None:
+        """Gradients become means over all processes. Call it once the weights are those to start from."""
+        if distributed.count() > 1:
+            devices = [self.device] if self.device.type == "cuda" else None
+            self.step = DistributedDataParallel(
+                self.step, devices, broadcast_buffers=False, find_unused_parameters=True
+            )
 
 
 def check_patch_size(config: BiPVLSegConfig) -> None:
@@ -280,24 +215,6 @@ def check_patch_size(config: BiPVLSegConfig) -> None:
             f"preprocessing.patch_size is {list(patch)}; along each axis it must be a multiple of {list(divisor)}, and "
             "larger along at least one"
         )
-
-
-def _union_mask(masks: list[Tensor]) -> Tensor | None:
-    """Where any of the masks is; None without masks."""
-    return torch.stack(masks).any(0) if masks else None
-
-
-def make_target(masks: list[Tensor | None], label: Tensor, nested: bool) -> Tensor:
-    """Masks of the rows (None: an organ that is not there) -> (B, D, H, W) labels 0..N, or (B, N, D, H, W) when nested."""
-    if nested:
-        return torch.stack(
-            [m.float() if m is not None else torch.zeros_like(label, dtype=torch.float32) for m in masks], 1
-        )
-    target = torch.zeros_like(label, dtype=torch.int64)
-    for row, mask in enumerate(masks, start=1):
-        if mask is not None:
-            target[mask] = row
-    return target
 
 
 def foreign_concepts(preset: Preset, concepts: ConceptSet) -> list[Concept]:

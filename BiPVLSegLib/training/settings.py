@@ -18,7 +18,7 @@ class TrainingSettings:
 
     Attributes:
         steps: optimiser steps. ``epochs`` > 0 overrides it: steps per epoch = volumes / batch size.
-        batch_size: patches per step.
+        batch_size: patches per step, of all processes together.
         learning_rate, weight_decay, schedule, warmup: AdamW with "cosine" or "polynomial" decay after linear warm-up steps.
         precision: "auto", "bf16", "fp16" or "fp32".
         clip: largest gradient norm.
@@ -34,6 +34,7 @@ class TrainingSettings:
         auxiliary_weight: weight of the fixed guide heads in the segmentation loss; 0 builds none.
         class_embedding_loss, global_alignment, local_alignment: the paper's losses, for ablation.
         uncertainty_weights: learned weights of the losses (paper); otherwise their plain sum.
+        weights: with several data sets, how often each is drawn from; none: as often as it has volumes.
         rows: see ``data.rows.RowSampling``; "all" asks for all rows in the order of the table (paper).
     """
 
@@ -61,6 +62,7 @@ class TrainingSettings:
     global_alignment: bool = True
     local_alignment: bool = True
     uncertainty_weights: bool = True
+    weights: list[float] = field(default_factory=list)
     rows: dict[str, Any] = field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ from ..data.preprocessing import plan_grid, prepare_image
 from ..data.synthesis import SynthesizeImaged
 from ..geometry.resample import labels_to_working_grid
 from ..inference.sliding_window import sliding_window_logits
+from . import distributed
 from .run import TrainingRun
 
 
@@ -27,8 +28,9 @@ class Validator:
         limit = run.training.validation_cases
         if limit and limit < len(cases):  # spread over the list, so that several data sets and patients are in
             cases = [cases[round(i)] for i in np.linspace(0, len(cases) - 1, limit)]
+        numbered = list(enumerate(cases))[distributed.rank() :: distributed.count()]  # each process its own
         self.volumes = [
-            (*self._load(case, synthesis, number), mapping) for number, (case, mapping, synthesis) in enumerate(cases)
+            (number, *self._load(case, synthesis, number), mapping) for number, (case, mapping, synthesis) in numbered
         ]
 
     def _load(self, case, synthesis, number: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,12 +44,16 @@ class Validator:
         return prepare_image(volume.array, grid, preprocessing).half(), labels_to_working_grid(label, grid).short()
 
     def __call__(self) -> dict[str, float]:
-        """Mean Dice per class over the volumes in which it occurs, and "dice/mean"; empty without validation volumes."""
+        """Mean Dice per class over the volumes in which it occurs, and "dice/mean"; empty without validation volumes.
+
+        The same in every process.
+        """
         run, model = self.run, self.run.model
         concepts: tuple[Concept, ...] = run.concepts.concepts
-        scores: dict[str, list[float]] = {name: [] for name in run.concepts.names}
+        found: dict[int, dict[str, float]] = {}
         model.eval()
-        for image, label, mapping in self.volumes:
+        for number, image, label, mapping in self.volumes:
+            found[number] = {}
             asked = [i for i, known in enumerate(mapping.known) if known]
             with torch.inference_mode():
                 text = model.encode([concepts[i] for i in asked]) if model.text is not None else None
@@ -66,7 +72,10 @@ class Validator:
                 predicted = (logits[channel] > 0).cpu() if winner is None else winner == channel + 1
                 overlap = (predicted & masks[index]).sum().item()
                 size = predicted.sum().item() + masks[index].sum().item()
-                scores[run.concepts.names[index]].append(2 * overlap / size)
+                found[number][run.concepts.names[index]] = 2 * overlap / size
+        everything = {k: v for part in distributed.gathered_objects(found) for k, v in part.items()}
+        in_order = [everything[number] for number in sorted(everything)]  # a mean must not depend on who computed what
+        scores = {name: [case[name] for case in in_order if name in case] for name in run.concepts.names}
         result = {f"dice/{name}": float(np.mean(values)) for name, values in scores.items() if values}
         if result:
             result["dice/mean"] = float(np.mean(list(result.values())))

@@ -34,6 +34,7 @@ BUNDLED = {
     "heart-ct": 7,
     "heart-mr": 7,
     "cine-mr": 3,
+    "cardiac-mr": 4,
     "left-atrium-mr": 1,
     "brain-tumour-mr": 3,
     "brain-mr": 33,
@@ -238,7 +239,7 @@ def test_load_by_name_path_or_set(tmp_path):
     path = tmp_path / "mein Satz.csv"
     write_csv(concepts, path)
     assert load_concepts(path).concepts == load_concepts(str(path)).concepts == concepts.concepts
-    with pytest.raises(ConceptError, match="'cine-ct'.*abdomen-ct.*cine-mr.*left-atrium-mr"):
+    with pytest.raises(ConceptError, match="'cine-ct'.*abdomen-ct.*cardiac-mr.*cine-mr.*left-atrium-mr"):
         load_concepts("cine-ct")
 
 

@@ -20,7 +20,8 @@ from BiPVLSegLib.data.rows import FOREIGN, RowSampling, draw_rows
 from BiPVLSegLib.data.transforms import AUGMENTATION, crop_size
 from BiPVLSegLib.errors import InputError, TrainingError
 from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING, BiPVLSegConfig
-from BiPVLSegLib.training.run import foreign_concepts, make_target
+from BiPVLSegLib.training.run import foreign_concepts
+from BiPVLSegLib.training.step import make_target
 
 HEART = load_concepts("cine-mr")
 PREPROCESSING = {

@@ -17,7 +17,6 @@ from tiny_data import write_hearts
 from tiny_training import HEART, STEPS, a_run, small, write_bert
 
 from BiPVLSegLib.concepts import load_concepts
-from BiPVLSegLib.data.rows import FOREIGN
 from BiPVLSegLib.errors import OutputError, TrainingError
 from BiPVLSegLib.inference.sliding_window import sliding_window_logits
 from BiPVLSegLib.model import load_model
@@ -27,7 +26,7 @@ from BiPVLSegLib.training.loop import train
 from BiPVLSegLib.training.run import TrainingRun
 from BiPVLSegLib.training.validation import Validator
 
-TIMES = ("patches_per_second", "data_wait_s")
+TIMES = ("patches_per_second", "data_share")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +107,32 @@ def test_the_log_has_every_loss_and_every_learned_weight_of_every_step(uninterru
             assert math.isfinite(float(log[(str(step), name)]))
     assert any(name == "alignment" for _, name in log)
     assert float(log[(str(STEPS), "s_segmentation")]) != 0
+
+
+def test_the_log_says_how_fast_a_run_is_and_how_long_it_waits_for_data(uninterrupted: Path) -> None:
+    with open(uninterrupted / "log.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    rates = [float(row["value"]) for row in rows if row["name"] == "patches_per_second"]
+    shares = [float(row["value"]) for row in rows if row["name"] == "data_share"]
+    assert len(rates) == len(shares) == STEPS and min(rates) > 0
+    assert all(0 < share < 1 for share in shares)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoints(
+    data: Path, settings: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    folder = tmp_path / "run"
+    step_loss = TrainingRun.step_loss
+
+    def spoilt(self, step: int, batch: dict):
+        loss, parts = step_loss(self, step, batch)
+        return (loss * float("nan"), parts) if step == 3 else (loss, parts)
+
+    monkeypatch.setattr(TrainingRun, "step_loss", spoilt)
+    with pytest.raises(TrainingError, match="no longer a number after step 4.*learning_rate"):
+        train([data], None, "acdc", folder, [*settings, "validate_every=2"])
+    assert json.loads((folder / "last" / "training.json").read_text())["step"] == 2
+    assert all(tensor.isfinite().all() for tensor in weights_of(folder / "last").values())
 
 
 @pytest.mark.parametrize("kill", ["between steps", "between the renames", "while writing"])
@@ -342,57 +367,6 @@ def test_every_ablation_trains(data: Path, settings: list[str], changes: list[st
     assert ("alignment" in run.losses) == (run.model.text is not None and "local_alignment=False" not in changes[1:2])
     assert bool(run.model.auxiliary) == ("auxiliary_weight=0" not in changes)
     assert ("s_segmentation" in parts) == ("uncertainty_weights=False" not in changes)
-
-
-# ---------------------------------------------------------------- two data sets
-
-
-@pytest.fixture(scope="module")
-def part(tmp_path_factory) -> Path:
-    """A data set in which only the left ventricle is labelled, with the value 9."""
-    return write_hearts(tmp_path_factory.mktemp("part"), 3, 1, (0, 0, 0, 9), {"0": "background", "9": "left ventricle"})
-
-
-def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part: Path, settings: list[str]) -> None:
-    run = a_run(
-        [data, part],
-        [*settings, "batch_size=6", "rows={'foreign': 1.0, 'subset': 0, 'union': 0}", "auxiliary_weight=0"],
-    )
-    seen = {}
-
-    def spy(_module, arguments) -> None:
-        seen["logits"], seen["target"], seen["mask"] = arguments
-
-    run.losses["segmentation"].register_forward_pre_hook(spy)
-    rows = {}
-    text_tokens = run._text_tokens
-    run._text_tokens = lambda drawn: rows.update(drawn=drawn) or text_tokens(drawn)
-    batch = batch_of(run)
-    loss, _ = run.step_loss(0, batch)
-    assert loss.isfinite()
-    classes = rows["drawn"].classes
-    assert sorted(classes) == [FOREIGN, FOREIGN, (0,), (1,), (2,)]
-    lv = classes.index((2,)) + 1
-    for sample, item in enumerate(batch["item"].tolist()):
-        label, target = batch["label"][sample], seen["target"][sample]
-        if item < 3:
-            assert seen["mask"][sample].all()
-            for value in (1, 2, 3):
-                assert torch.equal(target == classes.index((value - 1,)) + 1, label == value)
-        else:
-            assert seen["mask"][sample].tolist() == [c in (FOREIGN, (2,)) for c in classes]
-            assert torch.equal(target == lv, label == 9) and set(target.unique().tolist()) <= {0, lv}
-            hidden = [classes.index((c,)) + 1 for c in (0, 1)]
-            assert seen["logits"][sample].softmax(0)[hidden].max() == 0
-    assert set(batch["item"].tolist()) == set(range(6))
-
-
-def test_steps_in_which_a_volume_is_asked_for_nothing_stay_finite(data: Path, part: Path, settings: list[str]) -> None:
-    run = a_run([data, part], [*settings, "batch_size=3", "rows={'foreign': 0.0, 'subset': 1.0}"])
-    run.train_mode()
-    for step in range(4):
-        run.step_loss(step, batch_of(run, step))[0].backward()
-    assert all(p.grad.isfinite().all() for p in run.parameters() if p.grad is not None)
 
 
 # ---------------------------------------------------------------- validation
