@@ -66,6 +66,12 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
                 f"{datalist.path}: the regions of this preset are made of label values, and {absent} is not among its "
                 f"labels ({datalist.labels}); renumber the labels."
             )
+        unused = sorted(there - {value for values in regions.values() for value in values})
+        if unused:
+            raise InputError(
+                f"{datalist.path}: the label value(s) {unused} of {datalist.labels} belong to no region of this preset; "
+                "renumber the labels."
+            )
     names = [fold_name(name) for name in concepts.names]
     unmatched = [name for name in by_name if name not in names]
     if unmatched or not any(name in by_name for name in names):

@@ -24,6 +24,7 @@ class RowSampling:
 
     Attributes:
         subset: probability of asking for a random subset of the classes instead of all.
+        most: the largest size of such a subset; 0: all. Every row costs memory and time at full resolution.
         shuffle: draw the order of the rows.
         foreign: probability of each of up to two rows for organs that are not in the image.
         union: probability of asking for several classes as one, where the wordings have texts for that.
@@ -37,6 +38,7 @@ class RowSampling:
     """
 
     subset: float = 0.4
+    most: int = 0
     shuffle: bool = True
     foreign: float = 0.2
     union: float = 0.15
@@ -87,7 +89,8 @@ def draw_rows(
     count = len(concepts)
     chosen = list(range(count))
     if rng.random() < sampling.subset:
-        chosen = sorted(rng.choice(count, size=int(rng.integers(1, count + 1)), replace=False).tolist())
+        most = min(sampling.most or count, count)
+        chosen = sorted(rng.choice(count, size=int(rng.integers(1, most + 1)), replace=False).tolist())
     rows = [((index,), concepts[index]) for index in chosen]
     if wordings is not None:
         rows = _in_other_words(rows, sampling, rng, wordings)

@@ -22,15 +22,20 @@ PARTIAL_VOLUME = (0.3, 1.0)  # blur in voxels: a voxel at a border holds some of
 BIAS = (0.0, 0.3)  # coefficients of the polynomial bias field
 THICKEST = 4.0  # of the simulated slices, in voxels
 STRIPPED = 0.4  # share of images in which only ``kept_when_stripped`` is left
+NAMED = 0.5  # share of images in one of the named contrasts, where there are any
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Label values that look alike. ``mean`` and ``std`` are ranges (low, high) that an image's own values are drawn from."""
+    """Label values that look alike. ``mean`` and ``std`` are ranges (low, high) that an image's own values are drawn from.
+
+    ``contrasts``: narrower ranges of the mean in a contrast with a name, such as "T1".
+    """
 
     values: tuple[int, ...]
     mean: tuple[float, float]
     std: tuple[float, float]
+    contrasts: tuple[tuple[str, tuple[float, float]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,21 @@ class Synthesis:
     background: tuple[float, float] | None = None
     kept_when_stripped: tuple[int, ...] = ()
 
+    @property
+    def contrasts(self) -> list[str]:
+        """Names of the contrasts that any tissue has a range for."""
+        return sorted({name for tissue in self.tissues for name, _ in tissue.contrasts})
+
     @classmethod
     def from_dict(cls, data: Any, where: str) -> Synthesis:
-        """Reads ``"synthesis"`` of a dataset.json: ``{"tissues": [{"values": [3, 42], "mean": [0, 255], "std": [0, 35]}, ...],
-        "background": [0, 20], "kept_when_stripped": [2, 3, ...]}``.
+        """Reads ``"synthesis"`` of a dataset.json: ``{"tissues": [{"values": [3, 42], "mean": [0, 255], "std": [0, 35],
+        "contrasts": {"T1": [90, 130]}}, ...], "background": [0, 20], "kept_when_stripped": [2, 3, ...]}``.
 
         Raises:
             InputError: something is missing or no pair of numbers.
         """
         try:
-            tissues = tuple(
-                Tissue(tuple(int(v) for v in t["values"]), _range(t["mean"]), _range(t["std"])) for t in data["tissues"]
-            )
+            tissues = tuple(_tissue(entry) for entry in data["tissues"])
             background = None if data.get("background") is None else _range(data["background"])
             kept = tuple(int(v) for v in data.get("kept_when_stripped", ()))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -76,6 +84,11 @@ class Synthesis:
             raise InputError(
                 f'{name}: the label value(s) {unknown} belong to no tissue of "synthesis" in dataset.json.'
             )
+
+
+def _tissue(entry: dict[str, Any]) -> Tissue:
+    contrasts = tuple((str(name), _range(pair)) for name, pair in entry.get("contrasts", {}).items())
+    return Tissue(tuple(int(v) for v in entry["values"]), _range(entry["mean"]), _range(entry["std"]), contrasts)
 
 
 def _range(pair: Any) -> tuple[float, float]:
@@ -122,8 +135,10 @@ class SynthesizeImaged(RandomizableTransform, MapTransform):
         """Mean and spread of every label value of this one image."""
         size = 1 + max(largest, *(value for tissue in self.synthesis.tissues for value in tissue.values))
         means, stds = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        names = self.synthesis.contrasts
+        contrast = names[self.R.randint(len(names))] if names and self.R.rand() < NAMED else None
         for tissue in self.synthesis.tissues:
-            means[list(tissue.values)] = self.R.uniform(*tissue.mean)
+            means[list(tissue.values)] = self.R.uniform(*dict(tissue.contrasts).get(contrast, tissue.mean))
             stds[list(tissue.values)] = self.R.uniform(*tissue.std)
         if self.synthesis.background is not None and self.R.rand() < 0.5:
             means[0] = self.R.uniform(*self.synthesis.background)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from monai.losses import DiceLoss
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,6 +12,7 @@ from BiPVLSegLib.losses.precision import full_precision
 from BiPVLSegLib.losses.shared_count import shared_count
 
 IGNORE = -1
+SMOOTH = 1e-5  # keeps the Dice of a class of no voxels finite, as in MONAI
 
 
 class SegmentationLoss(nn.Module):
@@ -32,7 +32,6 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         self.nested = nested
         self.batch = batch
-        self.dice = DiceLoss(reduction="none", batch=batch)
 
     @full_precision
     def forward(
@@ -59,26 +58,30 @@ class SegmentationLoss(nn.Module):
         if class_mask is not None and tuple(class_mask.shape) != (logits.shape[0], n_classes):
             raise ValueError(f"class_mask has shape {tuple(class_mask.shape)}, expected {(logits.shape[0], n_classes)}")
         terms = self._nested_terms if self.nested else self._exclusive_terms
-        cross_entropy, probabilities, truth = terms(logits, target, class_mask)
-        return cross_entropy + self._dice_of_present(probabilities, truth)
+        cross_entropy, *sizes = terms(logits, target, class_mask)
+        return cross_entropy + self._dice_of_present(*sizes)
 
     def _exclusive_terms(
         self, logits: torch.Tensor, target: torch.Tensor, class_mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Cross-entropy, and foreground probabilities and one-hot truth (both (B, N, D, H, W), 0 where ignored)."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Cross-entropy, and per sample and class (B, N) the sums of probability in the class, of probability and of
+        voxels of the class. No one-hot truth is built: with many classes that costs more than the network."""
         logits, target = mask_exclusive(logits, target.long(), class_mask)
         log_probabilities = F.log_softmax(logits, dim=1)
         known = target != IGNORE
         # a gather, because nll_loss on volumes has no deterministic CUDA kernel and a resumed run must repeat exactly
         of_truth = log_probabilities.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1)
         cross_entropy = -(of_truth * known).sum() / shared_count(known.sum())
-        labels = torch.arange(1, logits.shape[1], device=target.device).view(1, -1, 1, 1, 1)
-        truth = (target.unsqueeze(1) == labels).to(logits.dtype)
-        return cross_entropy, log_probabilities[:, 1:].exp() * known.unsqueeze(1), truth
+        probabilities = log_probabilities[:, 1:].exp()
+        if known.is_cuda or not known.all():
+            probabilities = probabilities * known.unsqueeze(1)
+        classes = range(1, logits.shape[1])
+        inside = _sums_per_class(of_truth.exp(), target, classes)
+        return cross_entropy, inside, probabilities.flatten(2).sum(-1), _sums_per_class(known.float(), target, classes)
 
     def _nested_terms(
         self, logits: torch.Tensor, target: torch.Tensor, class_mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """As above for overlapping classes."""
         known = target >= 0
         if class_mask is not None:
@@ -87,13 +90,26 @@ class SegmentationLoss(nn.Module):
         truth = target.to(logits.dtype).masked_fill(~known, 0.0)
         each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         cross_entropy = (each * known).sum() / shared_count(known.sum())
-        return cross_entropy, torch.sigmoid(logits) * known, truth
+        probabilities = torch.sigmoid(logits) * known
+        inside, found, there = (x.flatten(2).sum(-1) for x in (probabilities * truth, probabilities, truth))
+        return cross_entropy, inside, found, there
 
-    def _dice_of_present(self, probabilities: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        over = (0, 2, 3, 4) if self.batch else (2, 3, 4)
-        present = truth.sum(dim=over) > 0
-        each = self.dice(probabilities, truth).reshape(present.shape)
-        return (each * present).sum() / shared_count(present.sum())
+    def _dice_of_present(self, inside: torch.Tensor, found: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        if self.batch:
+            inside, found, there = (x.sum(0, keepdim=True) for x in (inside, found, there))
+        present = there > 0
+        dice = (2 * inside + SMOOTH) / (found + there + SMOOTH)
+        return ((1 - dice) * present).sum() / shared_count(present.sum())
+
+
+def _sums_per_class(values: torch.Tensor, target: torch.Tensor, classes: range) -> torch.Tensor:
+    """Sums of ``values`` (B, D, H, W) over the voxels of each class of ``target`` -> (B, len(classes))."""
+    if values.is_cuda:  # scatter_add adds in no fixed order there
+        return torch.stack([(values * (target == c)).flatten(1).sum(-1) for c in classes], 1)
+    # one more bin, for voxels of no class
+    bins = torch.where(target < 0, len(classes) + 1, target).flatten(1)
+    sums = values.new_zeros(len(values), len(classes) + 2).scatter_add(1, bins, values.flatten(1))
+    return sums[:, classes.start : classes.stop]
 
 
 def mask_exclusive(

@@ -19,15 +19,13 @@ from .encoders import build_encoder
 from .heads import ClassBoundHead, ClassEmbeddings, FixedHead, class_vectors
 from .text_encoder import StagedTextEncoder, TextTokens, bert_settings, load_tokenizer, text_encoder_folder
 
-AUXILIARY_LEVELS = 3
-
 
 @dataclass
 class TrainingOutput:
     """What the losses need.
 
     logits (B, N + 1, D, H, W) (N channels when nested); class_map (B, N + 1, d, h, w); visual (B, N, E);
-    auxiliary: logits of the fixed guide heads, full resolution first (empty without them).
+    auxiliary: logits of the fixed guide heads, finest first (empty without them).
     """
 
     logits: Tensor
@@ -74,7 +72,7 @@ class BiPVLSegModel(PreTrainedModel):
         )
         self.auxiliary = nn.ModuleList()
         if config.auxiliary_head:
-            widths = self.decoder.widths[:AUXILIARY_LEVELS]
+            widths = [self.decoder.widths[level] for level in config.auxiliary_levels]
             self.auxiliary.extend(FixedHead(width, len(config.classes), config.nested) for width in widths)
         if config.shared_text:
             # The shared encoder's weights lie once in Resources/TextEncoders, not in every model's folder.
@@ -132,8 +130,12 @@ class BiPVLSegModel(PreTrainedModel):
         if not training_output:
             return logits
         class_map, visual = self.class_embeddings(x, classes, class_mask)
-        auxiliary = [head(level) for head, level in zip(self.auxiliary, features, strict=False)]
-        return TrainingOutput(logits, class_map, visual, auxiliary)
+        return TrainingOutput(logits, class_map, visual, self.guide(features))
+
+    def guide(self, features: list[Tensor]) -> list[Tensor]:
+        """Logits of the fixed guide heads."""
+        levels = self.config.auxiliary_levels if self.auxiliary else ()
+        return [head(features[level]) for head, level in zip(self.auxiliary, levels, strict=True)]
 
     @property
     def _last_text_stage(self) -> int:
@@ -180,16 +182,19 @@ def build_model(
             keeps random weights.
         freeze_text: the BERT is not trained. A frozen bundled one is shared: not stored again with the model.
     """
+    from .networks import network_class  # imported late: it imports this file
+
     config = copy.deepcopy(config)
+    build = network_class(config.network)
     if not config.use_text or text_encoder is None:
-        return BiPVLSegModel(config)
+        return build(config)
     from ..paths import resources_folder
 
     bundled = (resources_folder() / "TextEncoders" / str(text_encoder) / "config.json").is_file()
     source = text_encoder_folder(str(text_encoder)) if bundled else text_encoder
     config.text = bert_settings(source)
     config.shared_text = str(text_encoder) if bundled and freeze_text else None
-    model = BiPVLSegModel(config)
+    model = build(config)
     model.text.load_pretrained(source)
     model.text.bert.requires_grad_(not freeze_text)
     return model

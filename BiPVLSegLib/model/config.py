@@ -29,6 +29,8 @@ class BiPVLSegConfig(PretrainedConfig):
 
     Args:
         in_channels: image channels.
+        network: ``"bipvlseg"``, or one that ours is compared with: ``"clip-driven"`` (our backbone with another text head),
+            ``"dynunet"`` or ``"swin-unetr"`` (MONAI's, without text). See ``model.networks``.
         encoder: ``"conv"`` (residual convolutional, the default) or ``"swin"`` (Swin UNETR V2, as in the paper).
         widths: channels per stage of the convolutional encoder, full resolution first.
         kernels, strides: per stage of the convolutional encoder, along (D, H, W).
@@ -48,6 +50,7 @@ class BiPVLSegConfig(PretrainedConfig):
         head: ``"class-bound"`` (logits from the class embeddings, any number of classes) or ``"fixed"`` (paper).
         classes: names of the classes that the model was trained on, in channel order for the fixed head.
         auxiliary_head: adds a fixed head on several decoder levels; it guides training and is not run at inference.
+        auxiliary_levels: which levels; 0 is the full resolution, where many classes cost much.
         nested: classes may overlap (sigmoid) instead of excluding each other (softmax).
         projection_size: width of the common space of the alignment losses (paper: 128).
         preprocessing: see ``DEFAULT_PREPROCESSING``.
@@ -61,6 +64,7 @@ class BiPVLSegConfig(PretrainedConfig):
     def __init__(
         self,
         in_channels: int = 1,
+        network: str = "bipvlseg",
         encoder: str = "conv",
         widths: tuple[int, ...] = (16, 32, 64, 128, 160),
         kernels: tuple = ((3, 3, 3),) * 5,
@@ -85,6 +89,7 @@ class BiPVLSegConfig(PretrainedConfig):
         head: str = "class-bound",
         classes: tuple[str, ...] = (),
         auxiliary_head: bool = False,
+        auxiliary_levels: tuple[int, ...] = (0, 1, 2),
         nested: bool = False,
         projection_size: int = 128,
         preprocessing: dict | None = None,
@@ -95,6 +100,7 @@ class BiPVLSegConfig(PretrainedConfig):
         **kwargs,
     ):
         self.in_channels = in_channels
+        self.network = _one_of("network", network, ("bipvlseg", "clip-driven", "dynunet", "swin-unetr"))
         self.encoder = _one_of("encoder", encoder, ("conv", "swin"))
         self.widths = list(widths)
         self.kernels = [list(k) for k in kernels]
@@ -121,6 +127,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.head = _one_of("head", head, ("class-bound", "fixed"))
         self.classes = list(classes)
         self.auxiliary_head = auxiliary_head
+        self.auxiliary_levels = list(auxiliary_levels)
         self.nested = nested
         self.projection_size = projection_size
         self.preprocessing = {**DEFAULT_PREPROCESSING, **(preprocessing or {})}
@@ -132,6 +139,10 @@ class BiPVLSegConfig(PretrainedConfig):
             raise ValueError(
                 'a network without text needs head="fixed": the class-bound head takes its classes from texts'
             )
+        if network in ("dynunet", "swin-unetr") and use_text:
+            raise ValueError(f'the network {network} reads no text: it needs use_text=False and head="fixed"')
+        if network == "clip-driven" and (head == "fixed" or fusion_direction != "none"):
+            raise ValueError('the network clip-driven needs head="class-bound" and fusion_direction="none"')
         if head == "fixed" and fusion_direction == "image-to-text":
             raise ValueError(
                 'fusion_direction="image-to-text" needs head="class-bound": the fixed head reads the image features only, '

@@ -17,14 +17,14 @@ def load_model(name_or_folder: str | os.PathLike):
     Raises:
         ModelError: unknown name, damaged or incomplete files, or a newer format.
     """
-    from .bipvlseg import BiPVLSegModel
+    from .networks import network_class
 
     folder = find_model(name_or_folder)
-    read_config(folder)
+    network = read_config(folder).get("network", "bipvlseg")
     _check_weights(folder)
     try:
         with quiet():  # sizes that differ are reported below, in words that help
-            model, report = BiPVLSegModel.from_pretrained(
+            model, report = network_class(network).from_pretrained(
                 folder, output_loading_info=True, ignore_mismatched_sizes=True
             )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -16,6 +16,7 @@ from ..paths import resources_folder
 from .config import BiPVLSegConfig
 
 TEXTS_PER_CLASS = 6  # title and five concepts
+TEXTS_AT_ONCE = 256
 COLUMNS = ("Title", "Shape", "Location", "Appearance/Density", "Contour/Symmetry", "Internal Texture")
 
 
@@ -131,6 +132,11 @@ class StagedTextEncoder(nn.Module):
 
         These are also the concept embeddings t_{c,k} of the alignment losses (paper, section 3.3).
         """
+        if len(texts) > TEXTS_AT_ONCE:  # of about the same length, so that little of the work is padding
+            order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+            chunks = [order[i : i + TEXTS_AT_ONCE] for i in range(0, len(order), TEXTS_AT_ONCE)]
+            vectors = torch.cat([self.encode_texts([texts[place] for place in chunk]) for chunk in chunks])
+            return vectors[torch.tensor(order, device=vectors.device).argsort()]
         ids, mask = (x.to(self.mean.device) for x in self.tokenize(texts))
         last = self.ends[0] if self.pooled else self.ends[-1]
         hidden = self._layers(self.bert.embeddings(ids), mask, 0, last)

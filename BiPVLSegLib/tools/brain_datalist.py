@@ -2,7 +2,8 @@
 
 LABEL_MAPS is the folder of the SynthSeg training label maps (https://github.com/BBillot/SynthSeg, Apache-2.0) with their
 ``generation_priors.json``. The names of its structures become those of the concept set ``brain-mr``; structures of both
-sides that look alike share a tissue. Contrasts are drawn without regard to any modality, as SynthSeg does.
+sides that look alike share a tissue. Half of the images have contrasts without regard to any modality, as SynthSeg does, the
+others that of a T1 (order and rough ratios of the tissues, from their known relaxation times, not from any data set).
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ LEFT_OF = {
     41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26, 60: 28, 62: 30,
 }  # fmt: skip
 SAME_TISSUE = {5: 4, 136: 4, 137: 4, 163: 4, 164: 4, 14: 4, 15: 4, 18: 17}  # ventricles are one fluid
+T1 = {
+    2: (150, 195), 3: (90, 130), 4: (15, 60), 7: (145, 190), 8: (85, 130), 10: (120, 160), 11: (100, 140), 12: (110, 150),
+    13: (130, 180), 16: (130, 175), 17: (90, 130), 24: (15, 60), 25: (60, 150), 26: (100, 140), 28: (125, 170), 30: (60, 120),
+}  # fmt: skip
 VALIDATION = 2  # maps kept apart
 
 
@@ -46,7 +51,10 @@ def datalist(folder: Path) -> dict:
         "modality": {"0": "MR"},
         "labels": labels,
         "synthesis": {
-            "tissues": [{"values": group, "mean": MEAN, "std": STD} for group in tissues.values()],
+            "tissues": [
+                {"values": group, "mean": MEAN, "std": STD} | ({"contrasts": {"T1": T1[first]}} if first in T1 else {})
+                for first, group in tissues.items()
+            ],
             "background": [0, 40],
             "kept_when_stripped": brain,
         },

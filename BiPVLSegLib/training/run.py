@@ -55,6 +55,12 @@ class TrainingRun:
             self.model = build_model(config, t.text_encoder, freeze_text=t.freeze_text).to(self.device)
         except (TypeError, ValueError) as error:
             raise TrainingError(f"The settings give no network: {str(error).rstrip('.')}.") from error
+        except OSError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise TrainingError(
+                f"The text encoder '{t.text_encoder}' cannot be loaded ({reason}); give a bundled name or a folder with "
+                "model.safetensors and tokenizer files."
+            ) from error
         if t.init_from:
             self._start_from(t.init_from)
         self.mappings = [pair_labels(datalist, concepts, preset.regions) for datalist in datalists]
@@ -130,9 +136,10 @@ class TrainingRun:
     def _build_losses(self) -> nn.ModuleDict:
         t, nested = self.training, self.model.config.nested
         losses = nn.ModuleDict({"segmentation": SegmentationLoss(nested)})
-        if t.class_embedding_loss:
+        if t.class_embedding_loss and self.model.class_embeddings is not None:
             losses["class_embedding"] = ClassEmbeddingLoss(nested)
-        if self.model.text is not None and (t.global_alignment or t.local_alignment):
+        aligned = self.model.text is not None and self.model.class_embeddings is not None
+        if aligned and (t.global_alignment or t.local_alignment):
             losses["alignment"] = AlignmentLoss(t.global_alignment, t.local_alignment)
         if t.uncertainty_weights:
             losses["total"] = UncertaintyWeightedSum(list(losses))

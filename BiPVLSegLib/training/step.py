@@ -35,23 +35,24 @@ class TrainingStep(nn.Module):
         image, label = batch["image"].to(device), batch["label"].to(device)
         masks = [self._class_masks(label, batch["item"], index) for index in range(len(run.concepts))]
         row_masks = [_union_mask([masks[c] for c in members]) for members in rows.classes]
-        known = run.patches.known(batch["item"]).to(device)
+        known = run.patches.known(batch["item"])
         nested = self.model.config.nested
-        class_mask, unlabelled = _asked(rows, known, nested)
+        labelled, unlabelled = _asked(rows, known, nested)
+        asked, class_mask = _mask(labelled | unlabelled, device), _mask(labelled, device)
         with autocast(device, run.dtype):
             text = self.text_tokens(rows)
-            out = self.model(image, text, class_mask | unlabelled, training_output=True)
+            out = self.model(image, text, asked, training_output=True)
         losses, target = self.losses, make_target(row_masks, label, nested)
-        logits = merge_into_background(out.logits, unlabelled)
+        logits = merge_into_background(out.logits, unlabelled.to(device)) if unlabelled.any() else out.logits
         parts = {"segmentation": losses["segmentation"](logits, target, class_mask)}
         if out.auxiliary:
             everything = make_target(masks, label, nested)
-            guide = deep_supervision_loss(losses["segmentation"], out.auxiliary, everything, known)
+            guide = deep_supervision_loss(losses["segmentation"], out.auxiliary, everything, _mask(known, device))
             parts["segmentation"] = parts["segmentation"] + run.training.auxiliary_weight * guide
         if "class_embedding" in losses:
-            parts["class_embedding"] = losses["class_embedding"](out.class_map, out.logits, class_mask | unlabelled)
+            parts["class_embedding"] = losses["class_embedding"](out.class_map, out.logits, asked)
         if "alignment" in losses:
-            parts["alignment"] = self._alignment(rows, out.visual, row_masks, class_mask)
+            parts["alignment"] = self._alignment(rows, out.visual, row_masks, labelled.to(device))
         parts = {name: value for name, value in parts.items() if value is not None}
         if "total" in losses:
             return losses["total"](parts)
@@ -117,6 +118,11 @@ def _asked(rows: Rows, known: Tensor, nested: bool) -> tuple[Tensor, Tensor]:
         return labelled, torch.zeros_like(labelled)
     partly = torch.stack([known[:, list(members)].any(1) for members in rows.classes], 1)
     return labelled, ~labelled & ~partly
+
+
+def _mask(rows: Tensor, device: torch.device) -> Tensor | None:
+    """A class mask for model and losses; None, which costs nothing, where no row is hidden."""
+    return None if rows.all() else rows.to(device)
 
 
 def _union_mask(masks: list[Tensor]) -> Tensor | None:

@@ -130,3 +130,21 @@ def test_label_values_without_tissue_are_named(datalist):
     datalist.synthesis["tissues"] = datalist.synthesis["tissues"][:2]
     with pytest.raises(InputError, match=r"map\.nii\.gz.*\[50\]"):
         patches(datalist).fill()
+
+
+def test_half_of_the_images_have_a_named_contrast_where_there_is_one():
+    tissues = [{**t, "mean": [0, 255], "std": [0, 0]} for t in SYNTHESIS["tissues"]]
+    tissues[0]["contrasts"], tissues[1]["contrasts"] = {"T1": [100, 101]}, {"T1": [180, 181]}
+    synthesis = Synthesis.from_dict({**SYNTHESIS, "tissues": tissues}, "dataset.json")
+    transform = SynthesizeImaged(synthesis, ZSCORE).set_random_state(seed=1)
+    drawn = np.array([transform._lookup(50)[0][[3, 7, 50]] for _ in range(400)])
+    named = (np.abs(drawn[:, 0] - 100.5) <= 0.5) & (np.abs(drawn[:, 1] - 180.5) <= 0.5)
+    assert 0.4 < named.mean() < 0.6
+    assert drawn[named, 2].std() > 30, "a tissue without a range in it stays random"
+    assert drawn[~named, :2].std() > 30
+
+
+def test_a_contrast_that_is_no_range_is_refused():
+    tissues = [{**SYNTHESIS["tissues"][0], "contrasts": {"T1": [200, 100]}}]
+    with pytest.raises(InputError, match="synthesis"):
+        Synthesis.from_dict({**SYNTHESIS, "tissues": tissues}, "dataset.json")

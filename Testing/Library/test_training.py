@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_data import write_hearts
+from tiny_data import write_hearts, write_left_ventricles
 from tiny_training import HEART, STEPS, a_run, small, write_bert
 
 from BiPVLSegLib.concepts import load_concepts
@@ -37,6 +37,12 @@ def bert(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return write_hearts(tmp_path_factory.mktemp("hearts"))
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory) -> Path:
+    """A data set in which only the left ventricle is labelled, with the value 9."""
+    return write_left_ventricles(tmp_path_factory.mktemp("part"))
 
 
 @pytest.fixture
@@ -382,7 +388,7 @@ def test_validation_counts_dice_per_class_of_each_data_sets_own_classes(
 ) -> None:
     run = a_run([data, part], [*settings, f"model.head={head}"])
     validator = Validator(run)
-    truths = [label.numpy() for _, label, _ in validator.volumes]
+    truths = [label.numpy() for _, _, label, _ in validator.volumes]
     assert [set(np.unique(truth)) for truth in truths] == [{0, 1, 2, 3}, {0, 9}]
     answers = [np.roll(truths[0], 2, axis=0), np.where(np.roll(truths[1], 1, axis=1) == 9, 3, 0)]
     answers[1][:3] = 1  # only a network that is asked for all three classes can say this
@@ -416,7 +422,7 @@ def test_validation_scores_the_network_as_it_is_used(data: Path, settings: list[
     run = a_run(data, settings)
     validator = Validator(run)
     scores = validator()
-    (image, label, mapping) = validator.volumes[0]
+    (_, image, label, mapping) = validator.volumes[0]
     run.model.eval()
     with torch.inference_mode():
         text = run.model.encode(HEART)

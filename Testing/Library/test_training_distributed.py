@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_data import write_hearts
+from tiny_data import write_hearts, write_left_ventricles
 from tiny_training import a_run, small, write_bert
 
 from BiPVLSegLib.errors import TrainingError
@@ -47,8 +47,7 @@ def settings(tmp_path_factory) -> list[str]:
 def data(tmp_path_factory) -> list[Path]:
     """Two data sets, so that the processes have different classes and numbers of present ones to average over."""
     folder = tmp_path_factory.mktemp("data")
-    labels = {"0": "background", "9": "left ventricle"}
-    return [write_hearts(folder / "all", 3, 2), write_hearts(folder / "part", 3, 1, (0, 0, 0, 9), labels)]
+    return [write_hearts(folder / "all", 3, 2), write_left_ventricles(folder / "part")]
 
 
 def launch(processes: int, *arguments: str, module: bool = True) -> subprocess.CompletedProcess:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from tiny_data import write_hearts
+from tiny_models import BERT
 from tiny_training import ACDC, a_run, small, write_bert
+from transformers import BertConfig
 
 from BiPVLSegLib.errors import BiPVLError, TrainingError
 from BiPVLSegLib.training.schedule import learning_rate
@@ -108,3 +110,9 @@ def test_learning_rate_rises_and_falls_as_asked() -> None:
     for schedule in ("cosine", "polynomial"):
         after = [rate(step, schedule) for step in range(10, 111)]
         assert after == sorted(after, reverse=True) and min(after) >= 0
+
+
+def test_a_text_encoder_without_weights_gets_a_sentence(data: Path, settings: list[str], tmp_path: Path) -> None:
+    BertConfig(**BERT).save_pretrained(tmp_path)
+    with pytest.raises(TrainingError, match="text encoder .* cannot be loaded"):
+        a_run(data, [*settings, f"text_encoder={tmp_path}"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_data import write_hearts
+from tiny_data import write_hearts, write_left_ventricles
 from tiny_training import HEART, a_run, small, write_bert
 
 from BiPVLSegLib.data.datalist import read_datalist
@@ -53,7 +53,7 @@ def spy_on_loss(run) -> dict:
 @pytest.fixture(scope="module")
 def part(tmp_path_factory) -> Path:
     """A data set in which only the left ventricle is labelled, with the value 9."""
-    return write_hearts(tmp_path_factory.mktemp("part"), 3, 1, (0, 0, 0, 9), {"0": "background", "9": "left ventricle"})
+    return write_left_ventricles(tmp_path_factory.mktemp("part"))
 
 
 def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part: Path, settings: list[str]) -> None:

@@ -1,0 +1,62 @@
+"""What is compared. Each variant is nothing but settings of our own training, as after ``train --set``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A line of the table. ``overrides`` leave patches, augmentation, optimiser, steps and seeds alone."""
+
+    name: str
+    title: str
+    overrides: tuple[str, ...] = ()
+
+
+REFERENCE = "no-text"  # accuracy and training time are given relative to it
+_NO_TEXT = ("model.use_text=false", "model.head=fixed")
+_NO_EMBEDDINGS = ("class_embedding_loss=false", "global_alignment=false", "local_alignment=false")
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("ours", "ours"),
+        Variant(REFERENCE, "ours without text, fixed head", _NO_TEXT),
+        Variant("fixed-head", "ours with text, fixed head", ("model.head=fixed",)),
+        Variant("text-to-image", "fusion text to image only", ("model.fusion_direction=text-to-image",)),
+        Variant("image-to-text", "fusion image to text only", ("model.fusion_direction=image-to-text",)),
+        Variant("last-stage", "fusion after the last stage only", ("model.fusion_stages=[4]",)),
+        Variant("no-fusion", "text without fusion", ("model.fusion_direction=none",)),
+        Variant("no-alignment", "no alignment losses", ("global_alignment=false", "local_alignment=false")),
+        Variant("no-class-embedding", "no class-embedding loss", ("class_embedding_loss=false",)),
+        Variant("all-rows", "ours, always all rows in its own words", ("rows=all",)),
+        Variant("no-guide", "ours without the fixed guide heads", ("auxiliary_weight=0",)),
+        Variant("dynunet", "MONAI DynUNet", ("model.network=dynunet", *_NO_TEXT, *_NO_EMBEDDINGS)),
+        Variant("swin-unetr", "MONAI SwinUNETR-V2", ("model.network=swin-unetr", *_NO_TEXT, *_NO_EMBEDDINGS)),
+        Variant(
+            "clip-driven",
+            "CLIP-driven head on our backbone",
+            ("model.network=clip-driven", "model.fusion_direction=none", *_NO_EMBEDDINGS),
+        ),
+    )
+}
+OPTIONAL = ("no-class-embedding", "all-rows", "no-guide")  # not run unless asked for
+
+
+def chosen_variants(names: list[str] | None) -> list[Variant]:
+    """Variants by name; None takes the standard ones, the word "all" every one.
+
+    Raises:
+        InputError: there is no such variant.
+    """
+    if not names:
+        return [variant for variant in VARIANTS.values() if variant.name not in OPTIONAL]
+    if names == ["all"]:
+        return list(VARIANTS.values())
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise InputError(f"There is no variant {', '.join(unknown)}. Variants: {', '.join(VARIANTS)}; or the word all.")
+    return [VARIANTS[name] for name in dict.fromkeys(names)]
