@@ -101,7 +101,7 @@ PRESETS = {
             {
                 "spacing": [1.5, 1.5, 1.5],
                 "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
-                "patch_size": [96, 112, 96],
+                "patch_size": [64, 80, 64],
                 "modality": "MR",
             },
             model={

@@ -141,3 +141,17 @@ def test_probes_ask_for_what_they_say():
 def test_every_bundled_set_can_be_probed():
     for name in bundled_concept_sets():
         assert len(all_probes(load_concepts(name))) == 11
+
+
+def test_a_set_made_of_others_has_their_wordings_and_probes():
+    both = load_concepts("cardiac-mr")
+    found = load_wordings(both)
+    heart, atrium = load_wordings(CINE), load_wordings(load_concepts("left-atrium-mr"))
+    assert found.texts[:3] == heart.texts and found.texts[3] == atrium.texts[0]
+    assert [union.rows for union in found.unions] == [union.rows for union in heart.unions]
+    probes = {probe.name: probe for probe in all_probes(both)}
+    assert not any(probe.skipped for probe in probes.values())
+    judged = {row.name: row for row in probes["paraphrase"].tables[0].concepts}
+    known = {text for row in [*both, *heart.unions[0].rows] for text in row.texts} | set(found.everything())
+    for name in both.names:
+        assert all(judged[name].texts) and not set(judged[name].texts) & known
