@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         print(line)
     print("Dice against the known truth:")
     for name, score in scores.items():
-        print(f"  {name:<30} {score['dice']:.3f}")
+        print(f"  {name:<30} " + ("neither there nor found" if score["dice"] is None else f"{score['dice']:.3f}"))
     print(f"Done in {time.monotonic() - started:.1f} s, of which the segmentation took {result.info['seconds']:.1f} s.")
     for path in (scan, output, picture):
         print(f"Wrote {path}")

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from ..concepts import Concept
 from .bifusion import BiFusion
+from .compact import is_compact, load_compact
 from .config import BiPVLSegConfig
 from .decoders import build_decoder
 from .encoders import build_encoder
@@ -161,7 +163,12 @@ class BiPVLSegModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs) -> BiPVLSegModel:
         kwargs.setdefault("dtype", torch.float32)
         kwargs["use_safetensors"] = True  # never a pickle
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        weights = Path(pretrained_model_name_or_path) / "model.safetensors"
+        if weights.is_file() and is_compact(weights):
+            config = cls.config_class.from_pretrained(pretrained_model_name_or_path)
+            loaded = super().from_pretrained(None, *args, config=config, state_dict=load_compact(weights), **kwargs)
+        else:
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with output_loading_info=True
         if model.text is not None:
             if model.config.shared_text:

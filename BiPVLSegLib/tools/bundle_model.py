@@ -1,11 +1,11 @@
 """Makes the model folder that ships from the folder of a training run.
 
-    python -m BiPVLSegLib.tools.bundle_model RUN Resources/Models/NAME [REPORT]
+    python -m BiPVLSegLib.tools.bundle_model RUN Resources/Models/NAME [REPORT ...]
 
-REPORT is the folder that ``evaluate`` wrote for this model: its figures, on the input grids of all cases, take the place of
-those of the validation during training.
+REPORTs are folders that ``evaluate`` wrote for this model, one per data set: their figures, on the input grids of all cases,
+take the place of those of the validation during training.
 
-Weights are stored in half precision, and the guide heads, which only training uses, are left out.
+Weights are stored in eight bits (``model.compact``), and the guide heads, which only training uses, are left out.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..model import BiPVLSegConfig, BiPVLSegModel, load_model
+from ..model.compact import save_compact
 from ..model.loading import quiet
 from ..model_store import find_model
 from ..training.checkpoint import replace_folder
 
 
-def bundle(run: Path, target: Path, report: Path | None = None) -> None:
+def bundle(run: Path, target: Path, *reports: Path) -> None:
     source = find_model(run)
     trained = load_model(source)
     settings = trained.config.to_dict() | {"auxiliary_head": False}
@@ -32,11 +34,14 @@ def bundle(run: Path, target: Path, report: Path | None = None) -> None:
 
     def write(folder: Path) -> None:
         with quiet():
-            model.half().save_pretrained(folder)
+            model.save_pretrained(folder)
+        own = {k: v for k, v in state.items() if not (trained.config.shared_text and k.startswith("text.bert."))}
+        save_compact(own, folder / "model.safetensors")
         shutil.copy(source / "concepts.csv", folder)
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
-        if report is not None:
-            record["validation"] = validation_scores(report)
+        record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
+        if reports:
+            record["validation"] = validation_scores(reports)
         (folder / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
         if (target / "README.md").is_file():
             shutil.copy(target / "README.md", folder)
@@ -44,12 +49,14 @@ def bundle(run: Path, target: Path, report: Path | None = None) -> None:
     replace_folder(target, write)
 
 
-def validation_scores(report: Path) -> dict[str, float]:
-    """Mean Dice per class and overall from the folder of a report."""
-    summary = json.loads((report / "report.json").read_text(encoding="utf-8"))["summary"]
-    scores = {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
-    return scores | {"dice/mean": summary["mean_dice"]}
+def validation_scores(reports: Sequence[Path]) -> dict[str, float]:
+    """Mean Dice per class and overall from the folders of reports."""
+    scores = {}
+    for report in reports:
+        summary = json.loads((report / "report.json").read_text(encoding="utf-8"))["summary"]
+        scores |= {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
+    return scores | {"dice/mean": sum(scores.values()) / len(scores)}
 
 
 if __name__ == "__main__":
-    bundle(*map(Path, sys.argv[1:4]))
+    bundle(*map(Path, sys.argv[1:]))

@@ -57,8 +57,9 @@ def tiny(tmp_path, **changes) -> Segmenter:
 
 
 def test_finds_the_structures_of_a_heart(reference, heart):
-    for value, name in enumerate(reference.concepts.names, start=1):
+    for value, name in enumerate(load_concepts("cine-mr").names, start=1):
         assert dice(reference.mask(name), heart.labels == value) > 0.7, name
+    assert not reference.mask("left atrium").any(), "there is none in a short-axis stack"
     assert reference.labelmap.shape == heart.image.shape
     assert np.array_equal(reference.affine, heart.affine)
 
@@ -129,18 +130,18 @@ def test_unknown_row_lists_what_there_is(cardiac, heart):
         cardiac.segment((heart.image, heart.affine), only=["spleen"])
 
 
-@pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("order", [(3, 2, 1, 0), (1, 3, 2, 0)])
 def test_edited_order_permutes_labels_to_the_voxel(cardiac, heart, reference, order):
     import dataclasses
 
-    table = load_concepts("cine-mr")
+    table = load_concepts("cardiac-mr")
     turned = dataclasses.replace(table, concepts=tuple(table.concepts[place] for place in order))
     result = cardiac.segment((heart.image, heart.affine), turned, probabilities=True)
     assert result.concepts.names == turned.names
     for row, name in enumerate(turned.names):
         assert np.array_equal(result.mask(name), reference.mask(name))
-        assert result.confidence[name] == reference.confidence[name]
-        assert result.probabilities[row][result.mask(name)].mean() > 0.5
+        assert result.confidence.get(name) == reference.confidence.get(name)
+        assert not result.mask(name).any() or result.probabilities[row][result.mask(name)].mean() > 0.5
 
 
 def test_disabled_rows_are_left_out_and_all_disabled_is_a_sentence(cardiac, heart):
@@ -295,9 +296,9 @@ def test_modality_and_unknown_organs_are_noted(cardiac):
     ct = np.full((64, 64, 8), -1000, np.int16)
     ct[16:48, 16:48] = 40
     ct[20:30, 20:30] = 200
-    result = cardiac.segment((ct, np.diag([1.5, 1.5, 8, 1])), "left-atrium-mr")
+    result = cardiac.segment((ct, np.diag([1.5, 1.5, 8, 1])), "abdomen-mr", only=["liver"])
     assert any("looks like CT" in note for note in result.info["notes"])
-    assert any("not trained on: left atrium" in note for note in result.info["notes"])
+    assert any("not trained on: liver" in note for note in result.info["notes"])
 
 
 @pytest.mark.parametrize("factor", [0.001, 30])

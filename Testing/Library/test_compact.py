@@ -1,0 +1,72 @@
+"""Weights in eight bits: a model that ships computes what it computed before, and damage is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import HEART, images, logits_of
+
+from BiPVLSegLib.errors import ModelError
+from BiPVLSegLib.model import BiPVLSegConfig, build_model, load_model
+from BiPVLSegLib.model.compact import METADATA, is_compact, load_compact, save_compact
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A network with the bundled text encoder, and its folder with weights of eight bits."""
+    torch.manual_seed(3)
+    config = BiPVLSegConfig(widths=(16, 16, 32, 32, 32), fusion_mlp=32, classes=HEART.names)
+    model = build_model(config, "minilm").eval()
+    folder = tmp_path_factory.mktemp("models") / "small"
+    model.save_pretrained(folder)
+    state = {key: value for key, value in model.state_dict().items() if not key.startswith("text.bert.")}
+    save_compact(state, folder / "model.safetensors")
+    return model, folder
+
+
+def test_a_compact_model_loads_as_any_and_answers_the_same(trained):
+    model, folder = trained
+    loaded = load_model(folder)
+    assert is_compact(folder / "model.safetensors") and all(p.dtype == torch.float32 for p in loaded.parameters())
+    image = images(model.config)
+    with torch.inference_mode():
+        expected, found = logits_of(model, image, HEART), logits_of(loaded, image, HEART)
+    assert not torch.equal(expected, found), "it was stored in eight bits"
+    assert (expected - found).std() < 0.03 * expected.std()
+
+
+def test_it_takes_little_more_than_a_byte_per_weight(trained):
+    model, folder = trained
+    weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("text.bert."))
+    assert (folder / "model.safetensors").stat().st_size < 1.3 * weights + 50_000
+
+
+def test_every_weight_is_within_half_a_step_of_its_channel(tmp_path: Path):
+    torch.manual_seed(0)
+    state = {
+        "kernel": torch.randn(64, 8, 3, 3, 3) * torch.logspace(-3, 1, 64).view(-1, 1, 1, 1, 1),
+        "count": torch.tensor(7),
+    }
+    state["zeros"], state["bias"] = torch.zeros(64, 64), torch.randn(64)
+    save_compact(state, tmp_path / "w.safetensors")
+    loaded = load_compact(tmp_path / "w.safetensors")
+    assert loaded.keys() == state.keys() and loaded["count"] == 7 and not loaded["zeros"].any()
+    step = state["kernel"].flatten(1).abs().amax(1) / 127
+    error = (loaded["kernel"] - state["kernel"]).flatten(1).abs().amax(1)
+    assert (error <= 0.501 * step).all()
+    assert torch.allclose(loaded["bias"], state["bias"], rtol=1e-3)
+
+
+def test_a_missing_scale_is_a_sentence(trained, tmp_path: Path):
+    import shutil
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(trained[1], folder)
+    tensors = load_file(folder / "model.safetensors")
+    key = next(key for key in tensors if key.endswith(".scale"))
+    save_file({k: v for k, v in tensors.items() if k != key}, folder / "model.safetensors", METADATA)
+    with pytest.raises(ModelError, match="scale of .* is missing.*copy the model folder again"):
+        load_model(folder)
