@@ -217,7 +217,8 @@ class PatchDataset(Dataset):
         tensors = dict(zip(self._kinds(case), self._preprocessed(case, self.synthesis[index]), strict=True))
         tensors["label"] = tensors["label"][None]
         patch = list(self.preprocessing["patch_size"])
-        volume = cached_transform(patch, self.augmentation, tuple(tensors))(tensors)
+        organs = [value for values in self.items[index][1].values for value in values]
+        volume = cached_transform(patch, self.augmentation, organs, tuple(tensors))(tensors)
         if self.cache is None:
             self.volumes[index] = volume
         return volume

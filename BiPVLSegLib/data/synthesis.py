@@ -21,6 +21,7 @@ from .preprocessing import normalise_
 PARTIAL_VOLUME = (0.3, 1.0)  # blur in voxels: a voxel at a border holds some of both tissues
 BIAS = (0.0, 0.3)  # coefficients of the polynomial bias field
 THICKEST = 4.0  # of the simulated slices, in voxels
+THICKEST_CT = 2.0  # whose slices are 1-5 mm thick
 STRIPPED = 0.4  # share of images in which only ``kept_when_stripped`` is left
 NAMED = 0.5  # share of images in one of the named contrasts, where there are any
 
@@ -105,6 +106,7 @@ class SynthesizeImaged(RandomizableTransform, MapTransform):
         MapTransform.__init__(self, ["label"])
         RandomizableTransform.__init__(self, 1.0)
         self.synthesis, self.intensity = synthesis, intensity
+        self.is_ct = intensity["mode"] == "window"
         self.bias = RandBiasField(prob=0.7, degree=3, coeff_range=BIAS)
         self.blur = RandGaussianSmooth(*[PARTIAL_VOLUME] * 3, prob=1.0)
 
@@ -123,7 +125,9 @@ class SynthesizeImaged(RandomizableTransform, MapTransform):
             means[outside], stds[outside] = 0, 0
         noise = torch.randn(label.shape, generator=torch.Generator().manual_seed(int(self.R.randint(2**31))))
         image = torch.from_numpy(means)[label] + torch.from_numpy(stds)[label] * noise
-        image = torch.as_tensor(self.bias(self.blur(image[None])), dtype=torch.float32)
+        image = self.blur(image[None])
+        # CT numbers are calibrated: no bias field there, and only slices along the body are thick
+        image = torch.as_tensor(image if self.is_ct else self.bias(image), dtype=torch.float32)
         image = self._thick_slices(image.clamp_(min=0) if self.intensity["mode"] == "zscore" else image)
         if stripped:  # zero is zero in a stripped image, whatever was blurred into it
             image = image * (torch.from_numpy(means)[label] > 0)[None]
@@ -140,16 +144,17 @@ class SynthesizeImaged(RandomizableTransform, MapTransform):
         for tissue in self.synthesis.tissues:
             means[list(tissue.values)] = self.R.uniform(*dict(tissue.contrasts).get(contrast, tissue.mean))
             stds[list(tissue.values)] = self.R.uniform(*tissue.std)
-        if self.synthesis.background is not None and self.R.rand() < 0.5:
+        if self.synthesis.background is not None and (self.is_ct or self.R.rand() < 0.5):  # zero is water in a CT
             means[0] = self.R.uniform(*self.synthesis.background)
-            stds[0] = means[0] / 4
+            stds[0] = abs(means[0]) / (100 if self.is_ct else 4)
         return means, stds
 
     def _thick_slices(self, image: Tensor) -> Tensor:
         """As if taken with thicker slices along one axis, and brought back to this grid as a real volume would be."""
         if self.R.rand() < 0.5:
             return image
-        axis, thickness = int(self.R.randint(3)), self.R.uniform(1.0, THICKEST)
+        axis = 2 if self.is_ct else int(self.R.randint(3))
+        thickness = self.R.uniform(1.0, THICKEST_CT if self.is_ct else THICKEST)
         size = list(image.shape[1:])
         coarse = [max(1, round(n / thickness)) if a == axis else n for a, n in enumerate(size)]
         return F.interpolate(F.interpolate(image[None], coarse, mode="area"), size, mode="trilinear")[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.transforms import (
     Compose,
+    DeleteItemsd,
     FgBgToIndicesd,
     RandAdjustContrastd,
     RandAffined,
@@ -37,16 +40,24 @@ AUGMENTATION: dict[str, Any] = {
     "gamma": None,
     "noise": 0.0,
     "blur": 0.0,
-    "foreground": 0.75,  # share of crops that are centred on a labelled voxel
+    "foreground": 0.75,  # share of crops that are centred on a voxel of a class
 }
 
 
-def cached_transform(patch_size: list[int], augmentation: dict[str, Any], keys: tuple[str, ...] = KEYS) -> Compose:
-    """Once per volume: pads it to at least the crop size and lists its foreground and background voxels."""
+def cached_transform(
+    patch_size: list[int], augmentation: dict[str, Any], organs: Sequence[int], keys: tuple[str, ...] = KEYS
+) -> Compose:
+    """Once per volume: pads it to at least the crop size and lists the voxels with label values in ``organs``, and the others.
+
+    Label maps for synthetic images have values for skin and bone, too, which no patch should be centred on.
+    """
+    values = torch.tensor(sorted(organs), dtype=torch.int16)
     return Compose(
         [
             SpatialPadd(keys, crop_size(patch_size, augmentation), mode="edge"),
-            FgBgToIndicesd("label", output_shape=None),
+            lambda volume: {**volume, "organs": torch.isin(torch.as_tensor(volume["label"]), values)},
+            FgBgToIndicesd("organs", output_shape=None),
+            DeleteItemsd("organs"),
         ]
     )
 
@@ -65,7 +76,7 @@ def training_transform(
     steps: list = [
         RandCropByPosNegLabeld(
             keys, "label", crop_size(patch_size, a), pos=a["foreground"], neg=1 - a["foreground"],
-            fg_indices_key="label_fg_indices", bg_indices_key="label_bg_indices", allow_smaller=True,
+            fg_indices_key="organs_fg_indices", bg_indices_key="organs_bg_indices", allow_smaller=True,
         ),
     ]  # fmt: skip
     degrees = [float(np.deg2rad(d)) for d in a["rotate_degrees"]]

@@ -148,3 +148,14 @@ def test_a_contrast_that_is_no_range_is_refused():
     tissues = [{**SYNTHESIS["tissues"][0], "contrasts": {"T1": [200, 100]}}]
     with pytest.raises(InputError, match="synthesis"):
         Synthesis.from_dict({**SYNTHESIS, "tissues": tissues}, "dataset.json")
+
+
+def test_patches_are_centred_on_what_is_segmented_not_on_skin_and_bone(datalist):
+    data = patches(datalist, foreground=1.0)
+    data.preprocessing["patch_size"] = [8, 8, 8]
+    data = PatchDataset(
+        [Source(datalist.split("training"), data.items[0][1], data.synthesis[0])],
+        data.preprocessing, data.augmentation, 1, 0,
+    )  # fmt: skip
+    centres = [int(data[number]["label"][4, 4, 4]) for number in range(30)]
+    assert set(centres) <= {3, 7, 42} and len(set(centres)) > 1
