@@ -13,13 +13,13 @@ nox.options.reuse_existing_virtualenvs = True
 # Each click that starts the real worker costs seconds. The stable Slicer gets all tests, the preview all but two files;
 # ``python -m nox -s slicer -- --durations=5`` runs everything on both.
 DEFAULTS = {"5.12": ["--durations=5"], "5.13": ["--durations=5", "-m", "not clicks"]}
-RIG, PANEL = Path("Testing") / "SlicerRig", Path("Testing") / "Panel"
+RIG, PANEL, PACKAGING = (Path("Testing") / name for name in ("SlicerRig", "Panel", "Packaging"))
 
 
 @nox.session(venv_backend="none")
 def library(session: nox.Session) -> None:
-    """Fast tests of the library."""
-    session.run(sys.executable, "-m", "pytest", "Testing/Library", *session.posargs)
+    """Fast tests of the library, and of the extension's package."""
+    session.run(sys.executable, "-m", "pytest", "Testing/Library", str(PACKAGING), *session.posargs)
 
 
 @nox.session
@@ -32,4 +32,6 @@ def slicer(session: nox.Session, version: str) -> None:
     """
     session.install("-q", "-c", "constraints.txt", "-r", str(RIG / f"requirements-{version}.txt"), "-e", ".")
     session.install("-q", "--no-deps", "trame-slicer")
-    session.run("python", "-m", "pytest", str(RIG), str(PANEL), *(session.posargs or DEFAULTS[version]))
+    session.install("-q", "cmake")  # for the installed module
+    tests = (RIG, PANEL, PACKAGING / "test_module_in_slicer.py")
+    session.run("python", "-m", "pytest", *map(str, tests), *(session.posargs or DEFAULTS[version]))

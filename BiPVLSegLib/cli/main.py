@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import logging
 import os
@@ -15,6 +16,10 @@ from . import concepts, demo, devices, evaluate, models, phantoms, segment, serv
 
 COMMANDS = (demo, segment, train, evaluate, models, concepts, phantoms, devices, serve)
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
+NOT_PART_OF_THE_EXTENSION = (
+    "The extension of 3D Slicer has no code for training and evaluation; install the library with 'pip install .' "
+    "in a clone of its repository, into a Python of its own."
+)
 
 DESCRIPTION = """\
 Text-guided segmentation of CT and MR volumes (BiPVL-Seg).
@@ -72,6 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.traceback:
             raise
         return _failed(options, str(error), EXIT_ERROR)
+    except ModuleNotFoundError as error:
+        ours = str(error.name).startswith("BiPVLSegLib.")
+        if options.traceback or not ours or importlib.util.find_spec("BiPVLSegLib.training"):
+            raise
+        return _failed(options, NOT_PART_OF_THE_EXTENSION, EXIT_ERROR)
     except MemoryError:
         return _failed(options, "The computer's memory is full; crop the volume or ask for fewer organs.", EXIT_ERROR)
 
