@@ -52,6 +52,7 @@ class TrainingRun:
                 regions=preset.regions,
             )
             check_patch_size(config)
+            check_quarter_turns(config, settings.augmentation["quarter_turns"])
             self.model = build_model(config, t.text_encoder, freeze_text=t.freeze_text).to(self.device)
         except (TypeError, ValueError) as error:
             raise TrainingError(f"The settings give no network: {str(error).rstrip('.')}.") from error
@@ -221,6 +222,16 @@ def check_patch_size(config: BiPVLSegConfig) -> None:
         raise ValueError(
             f"preprocessing.patch_size is {list(patch)}; along each axis it must be a multiple of {list(divisor)}, and "
             "larger along at least one"
+        )
+
+
+def check_quarter_turns(config: BiPVLSegConfig, axes: list[int]) -> None:
+    """Raises ValueError where a patch that is turned by 90 degrees would have another shape."""
+    sides = {config.preprocessing["patch_size"][axis] for axis in axes}
+    if len(sides) > 1:
+        raise ValueError(
+            f"augmentation.quarter_turns turns patches in the plane of the axes {list(axes)}, along which "
+            f"preprocessing.patch_size {list(config.preprocessing['patch_size'])} must then be the same"
         )
 
 

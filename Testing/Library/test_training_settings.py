@@ -116,3 +116,9 @@ def test_a_text_encoder_without_weights_gets_a_sentence(data: Path, settings: li
     BertConfig(**BERT).save_pretrained(tmp_path)
     with pytest.raises(TrainingError, match="text encoder .* cannot be loaded"):
         a_run(data, [*settings, f"text_encoder={tmp_path}"])
+
+
+def test_quarter_turns_need_square_patches(data: Path, settings: list[str]) -> None:
+    with pytest.raises(TrainingError, match="quarter_turns .* the same"):
+        a_run(data, [*settings, "preprocessing.patch_size=[32,48,8]"])
+    a_run(data, [*settings, "preprocessing.patch_size=[32,48,8]", "augmentation.quarter_turns=[]"])
