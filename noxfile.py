@@ -32,6 +32,6 @@ def slicer(session: nox.Session, version: str) -> None:
     """
     session.install("-q", "-c", "constraints.txt", "-r", str(RIG / f"requirements-{version}.txt"), "-e", ".")
     session.install("-q", "--no-deps", "trame-slicer")
-    session.install("-q", "cmake")  # for the installed module
+    session.install("-q", "-c", "constraints.txt", "cmake")  # for the installed module
     tests = (RIG, PANEL, PACKAGING / "test_module_in_slicer.py")
     session.run("python", "-m", "pytest", *map(str, tests), *(session.posargs or DEFAULTS[version]))
