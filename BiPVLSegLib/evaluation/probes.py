@@ -51,9 +51,10 @@ def evaluation_folder() -> Path:
 def all_probes(concepts: ConceptSet, seed: int = 0) -> list[Probe]:
     """Every probe for a table of at least one row."""
     rng = np.random.default_rng(seed)
+    one_row = "there is only one row" if len(concepts) < 2 else ""
     return [
-        Probe("order", "rows in reverse order", (_same(concepts, reversed(concepts.concepts)),), 0.0),
-        Probe("swap", "the texts of two rows exchanged", tuple(_swaps(concepts)), 2.0),
+        Probe("order", "rows in reverse order", (_same(concepts, reversed(concepts.concepts)),), 0.0, one_row),
+        Probe("swap", "the texts of two rows exchanged", tuple(_swaps(concepts)), 2.0, one_row),
         Probe("alone", "one class asked at a time", tuple(_same(concepts, [row]) for row in concepts), 3.0),
         Probe("name only", "title without concepts", (_changed(concepts, _without_concepts),), 5.0),
         Probe("description only", "concepts without the name", (_changed(concepts, _without_title),), 10.0),

@@ -12,6 +12,7 @@ from tiny_data import write_hearts
 from BiPVLSegLib.cli import main
 from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.evaluation import labelled_cases as module
+from BiPVLSegLib.evaluation.probes import all_probes
 from BiPVLSegLib.results import SegmentationResult
 
 CINE = load_concepts("cine-mr")
@@ -79,3 +80,9 @@ def test_a_model_that_does_not_read_is_found_out(tmp_path, monkeypatch):
     blind = judged(tmp_path, monkeypatch, Blind)
     assert not blind["order"]["reached"] and not blind["swap"]["reached"]
     assert blind["paraphrase"]["reached"] and blind["mismatch"]["change"] == pytest.approx(0)
+
+
+def test_a_table_of_one_row_has_nothing_to_exchange():
+    probes = {probe.name: probe for probe in all_probes(load_concepts("left-atrium-mr"))}
+    assert probes["order"].skipped == probes["swap"].skipped == "there is only one row"
+    assert not probes["paraphrase"].skipped
