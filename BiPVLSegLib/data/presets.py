@@ -39,6 +39,15 @@ _STACK_MODEL = {
     "strides": [[1, 1, 1], [2, 2, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2]],
 }
 
+_STACK_PREPROCESSING = {
+    "slice_axis_last": True,
+    "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
+    "patch_size": [128, 128, 8],
+    # Scanners store short-axis stacks in any in-plane orientation and from either end, and no two of the structures are mirror
+    # images of each other: mirroring is allowed here.
+    "flip_axes": [0, 1, 2],
+    "modality": "MR",
+}
 _NOT_IN_THE_CHEST = {
     "brain-mr": (),
     "brain-tumour-mr": (),
@@ -126,13 +135,7 @@ PRESETS = {
             {
                 "spacing": [1.5, 1.5, 10.0],
                 "spacing_tolerance": [0.0, 0.0, 0.5],
-                "slice_axis_last": True,
-                "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
-                "patch_size": [128, 128, 8],
-                # Scanners store short-axis stacks in any in-plane orientation and from either end, and no two of the three
-                # structures are mirror images of each other: mirroring is allowed here.
-                "flip_axes": [0, 1, 2],
-                "modality": "MR",
+                **_STACK_PREPROCESSING,
             },
             model={
                 **_STACK_MODEL,
@@ -149,11 +152,7 @@ PRESETS = {
             {
                 "spacing": [1.5, 1.5, 2.5],
                 "spacing_tolerance": [0.0, 0.0, [0.0, 4.0]],  # slices of 2.5 to 12.5 mm are taken as they are
-                "slice_axis_last": True,
-                "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
-                "patch_size": [128, 128, 8],
-                "flip_axes": [0, 1, 2],
-                "modality": "MR",
+                **_STACK_PREPROCESSING,
             },
             model={
                 **_STACK_MODEL,

@@ -17,3 +17,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data not found at {SHARED_DATA}; set BIPVLSEG_TEST_DATA to its folder")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory) -> Path:
+    """A small text encoder of random weights for training runs."""
+    from tiny_training import write_bert
+
+    return write_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """A data set of caricature hearts, three structures."""
+    from tiny_data import write_hearts
+
+    return write_hearts(tmp_path_factory.mktemp("hearts"))
+
+
+@pytest.fixture
+def settings(bert: Path) -> list[str]:
+    """Overrides for a training run of a few seconds."""
+    from tiny_training import small
+
+    return small(bert)

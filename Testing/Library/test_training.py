@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import write_hearts, write_left_ventricles
-from tiny_training import HEART, STEPS, a_run, small, write_bert
+from tiny_training import HEART, STEPS, a_run, small
 
 from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.errors import OutputError, TrainingError
@@ -30,24 +30,9 @@ TIMES = ("patches_per_second", "data_share")
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("bert"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_hearts(tmp_path_factory.mktemp("hearts"))
-
-
-@pytest.fixture(scope="module")
 def part(tmp_path_factory) -> Path:
     """A data set in which only the left ventricle is labelled, with the value 9."""
     return write_left_ventricles(tmp_path_factory.mktemp("part"))
-
-
-@pytest.fixture
-def settings(bert: Path) -> list[str]:
-    return small(bert)
 
 
 @pytest.fixture(autouse=True)

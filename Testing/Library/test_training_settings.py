@@ -6,30 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
-from tiny_data import write_hearts
 from tiny_models import BERT
-from tiny_training import ACDC, a_run, small, write_bert
+from tiny_training import ACDC, a_run
 from transformers import BertConfig
 
 from BiPVLSegLib.errors import BiPVLError, TrainingError
 from BiPVLSegLib.training.schedule import learning_rate
 from BiPVLSegLib.training.settings import RunSettings
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("bert"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_hearts(tmp_path_factory.mktemp("hearts"))
-
-
-@pytest.fixture
-def settings(bert: Path) -> list[str]:
-    return small(bert)
-
 
 # ---------------------------------------------------------------- settings
 

@@ -8,29 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_data import write_hearts, write_left_ventricles
-from tiny_training import HEART, a_run, small, write_bert
+from tiny_data import write_left_ventricles
+from tiny_training import HEART, a_run
 
 from BiPVLSegLib.data.datalist import read_datalist
 from BiPVLSegLib.data.dataset import pair_labels
 from BiPVLSegLib.data.rows import FOREIGN
 from BiPVLSegLib.errors import InputError, TrainingError
 from BiPVLSegLib.losses import SegmentationLoss, merge_into_background
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("bert"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_hearts(tmp_path_factory.mktemp("hearts"))
-
-
-@pytest.fixture
-def settings(bert: Path) -> list[str]:
-    return small(bert)
 
 
 def batch_of(run, step: int = 0) -> dict[str, torch.Tensor]:
