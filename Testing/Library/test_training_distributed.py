@@ -58,7 +58,9 @@ def launch(processes: int, *arguments: str, module: bool = True) -> subprocess.C
     command += (["-m", "BiPVLSegLib"] if module else []) + list(arguments)
     paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", errors="replace", timeout=300
+    )
 
 
 def train(processes: int, data: list[Path], output: Path, settings: list[str], *more: str) -> str:
