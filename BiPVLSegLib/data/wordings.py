@@ -137,9 +137,10 @@ def _texts(row: Concept, writers: Sequence[dict[str, Concept]], synonyms: dict[s
 def _unions(concepts: ConceptSet) -> tuple[Union, ...]:
     places = {fold_name(name): place for place, name in enumerate(concepts.names)}
     found: dict[tuple[int, ...], list[Concept]] = {}
+    sets = parts_of(concepts.name)
     for entry in _read_json("unions.json", []):
         members = tuple(sorted(places.get(fold_name(name), -1) for name in entry["classes"]))
-        if entry["set"] in parts_of(concepts.name) and -1 not in members:
+        if entry["set"] in sets and -1 not in members:
             row = Concept(entry["name"], entry["title"], **{field: entry[field] for field in CONCEPT_FIELDS})
             found.setdefault(members, []).append(row)
     return tuple(Union(members, tuple(rows)) for members, rows in found.items())

@@ -162,12 +162,12 @@ def _foreign(concepts: ConceptSet) -> Probe:
 
 
 def _union(concepts: ConceptSet) -> Probe:
-    done, tables = "one text for two classes", []
+    done, tables, sets = "one text for two classes", [], parts_of(concepts.name)
     path = evaluation_folder() / "unions.json"
     for entry in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []:
         names = {fold_name(name): name for name in concepts.names}
         parts = [names.get(fold_name(name)) for name in entry["classes"]]
-        if entry["set"] not in parts_of(concepts.name) or None in parts:
+        if entry["set"] not in sets or None in parts:
             continue
         row = Concept(entry["name"], entry["title"], **{name: entry[name] for name in CONCEPT_FIELDS})
         rest = [own for own in concepts if own.name not in parts]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .bipvlseg import BiPVLSegModel, TrainingOutput
 from .config import BiPVLSegConfig
-from .heads import MASKED_LOGIT, class_vectors
+from .heads import class_vectors, hide_rows
 from .text_encoder import TextTokens
 
 CONTROLLER_WIDTH = 256
@@ -53,12 +53,7 @@ class ControllerHead(nn.Module):
             weight = weight.unflatten(-1, (-1, DYNAMIC_CHANNELS))  # (B, N, out, 8)
             x = torch.matmul(weight.to(x.dtype), F.relu(x) if layer else x) + bias[..., None].to(x.dtype)
         logits = x.squeeze(2).unflatten(-1, features.shape[2:])
-        if class_mask is not None:
-            hidden = ~class_mask
-            if self.background is not None:
-                hidden = F.pad(hidden, (1, 0), value=False)
-            logits = logits.masked_fill(hidden[..., None, None, None], MASKED_LOGIT)
-        return logits
+        return hide_rows(logits, class_mask)
 
 
 class ClipDrivenModel(BiPVLSegModel):

@@ -17,6 +17,14 @@ def class_vectors(text: TextTokens) -> Tensor:
     return (text.tokens * weights).sum(2) / weights.sum(2).clamp(min=1)
 
 
+def hide_rows(logits: Tensor, class_mask: Tensor | None) -> Tensor:
+    """Logits (B, N + 1 or N, D, H, W) with the rows out of the way that ``class_mask`` (B, N) says stand for no class."""
+    if class_mask is None:
+        return logits
+    hidden = F.pad(~class_mask, (logits.shape[1] - class_mask.shape[1], 0), value=False)  # the background stays
+    return logits.masked_fill(hidden[..., None, None, None], MASKED_LOGIT)
+
+
 class ClassBoundHead(nn.Module):
     """The class embeddings are the classifier: logit of class c at voxel x = <f(x), w_c> / sqrt(F) + b_c.
 
@@ -40,12 +48,7 @@ class ClassBoundHead(nn.Module):
         batch, channels = features.shape[:2]
         logits = torch.bmm(kernel.to(features.dtype) / channels**0.5, features.flatten(2))
         logits = (logits + bias[..., None].to(logits.dtype)).view(batch, -1, *features.shape[2:])
-        if class_mask is not None:
-            hidden = ~class_mask
-            if self.background is not None:
-                hidden = F.pad(hidden, (1, 0), value=False)
-            logits = logits.masked_fill(hidden[..., None, None, None], MASKED_LOGIT)
-        return logits
+        return hide_rows(logits, class_mask)
 
 
 class FixedHead(nn.Module):
