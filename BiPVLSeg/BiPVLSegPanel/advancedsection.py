@@ -42,14 +42,10 @@ class AdvancedSection:
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._poll)
         self._deviceNames = []
-        self._listDevices()
         self._precisions = list(_precisionTexts())
         for text in _precisionTexts().values():
             ui.precisionComboBox.addItem(text)
-        ui.precisionComboBox.currentIndex = max(0, self._indexOf(self._precisions, settings.precision))
-        ui.keepWorkerCheckBox.checked = settings.keepWorker
-        ui.idleMinutesSpinBox.value = settings.idleMinutes
-        self._enableIdle()
+        self.showSettings()
         ui.deviceInfoLabel.text = _("Graphics cards are looked for when this section is opened.")
         ui.advancedCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
         ui.deviceComboBox.connect("currentIndexChanged(int)", self._onDevice)
@@ -81,6 +77,19 @@ class AdvancedSection:
             wasBlocked = box.blockSignals(True)
             box.checked = value
             box.blockSignals(wasBlocked)
+
+    def showSettings(self) -> None:
+        """Puts the settings of the computer into the widgets."""
+        ui, settings = self.ui, self._settings
+        widgets = (ui.precisionComboBox, ui.keepWorkerCheckBox, ui.idleMinutesSpinBox)
+        wereBlocked = [widget.blockSignals(True) for widget in widgets]
+        self._listDevices()
+        ui.precisionComboBox.currentIndex = max(0, self._indexOf(self._precisions, settings.precision))
+        ui.keepWorkerCheckBox.checked = settings.keepWorker
+        ui.idleMinutesSpinBox.value = settings.idleMinutes
+        for widget, wasBlocked in zip(widgets, wereBlocked, strict=True):
+            widget.blockSignals(wasBlocked)
+        self._enableIdle()
 
     def setEnabled(self, enabled: bool) -> None:
         ui = self.ui

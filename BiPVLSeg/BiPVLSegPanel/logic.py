@@ -134,10 +134,18 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         if self.run is not None:
             self.run.cancel()
 
-    def stopWorker(self) -> None:
-        """Ends the idle worker, so that its memory is free. A run is not disturbed."""
-        if self._keeper.isWarm:
-            self._keeper.kill()
+    def stopWorker(self, waitSeconds: float = 0.0) -> None:
+        """Ends the idle worker, so that its memory is free. A run is not disturbed.
+
+        With ``waitSeconds`` it returns when the worker is gone, or after so long: Windows deletes no file that is open.
+        """
+        if not self._keeper.isWarm:
+            return
+        worker = self._keeper.process
+        self._keeper.kill()
+        end = time.monotonic() + waitSeconds
+        while worker.alive and time.monotonic() < end:
+            time.sleep(WAIT_SECONDS)
 
     def shutdown(self) -> None:
         """Stops everything and leaves nothing behind: no process, no files, no connections. May be called again."""

@@ -115,6 +115,27 @@ class Settings:
         self._write("pendingInstall", "true" if value else "false")
         self._store.sync()  # a restart follows
 
+    @property
+    def isEmpty(self) -> bool:
+        """Whether nothing of ours is in the file."""
+        return not any(key.startswith(f"{GROUP}/") for key in self._store.allKeys())
+
+    def removeAll(self) -> None:
+        """Takes the whole group out of the file; everything is at its default again.
+
+        Raises OutputError where the file cannot be written.
+        """
+        import qt
+        from slicer.i18n import tr as _
+
+        from BiPVLSegLib.errors import OutputError
+
+        self._store.remove(GROUP)
+        self._store.sync()
+        if self._store.status() != qt.QSettings.NoError:
+            text = _("The settings in {file} cannot be removed; make the file writable and try again.")
+            raise OutputError(text.format(file=self._store.fileName()))
+
     def _speeds(self) -> dict:
         value = self._json("secondsPerWindow")
         return value if isinstance(value, dict) else {}

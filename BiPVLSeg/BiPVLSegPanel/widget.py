@@ -24,6 +24,7 @@ from .installsection import InstallSection
 from .logic import BiPVLSegLogic
 from .modelcatalogue import ModelCatalogue
 from .modelsection import ModelSection
+from .removalsection import RemovalSection
 from .resultsection import ResultSection
 from .runsection import RunSection
 from .sequences import isOfAnotherFrame
@@ -73,6 +74,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.conceptSection = ConceptSection(ui, dialogs)
         self.concepts = ConceptBinding(self.conceptSection, self.modelSection, self._onChanged, self._tell)
         self.advancedSection = AdvancedSection(ui, self.settings, self._onChanged, self._onKeepWorkerChanged)
+        self.removalSection = RemovalSection(ui, self.logic, self.settings, dialogs, self._onRemoved)
         self.resultSection = ResultSection(ui, self._onChanged)
         inputs = (self.volumeSection, self.modelSection, self.advancedSection)
         self.estimateSection = EstimateSection(ui, self.settings, inputs, self._ready)
@@ -276,10 +278,21 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in (self.volumeSection, self.modelSection, self.advancedSection, self.resultSection):
             section.setEnabled(enabled)
         self.conceptSection.setEnabled(enabled, reason)
+        self.removalSection.setEnabled(enabled, reason)
 
     def _onInstalled(self) -> None:
         self.advancedSection.findDevicesIfOpen()
         self.refresh()
+
+    def _onRemoved(self, sentence: str) -> None:
+        """Models and settings are gone: the panel shows what is left, and the defaults."""
+        self.modelSection.refresh()
+        self.advancedSection.showSettings()
+        self.installSection.update()
+        self.conceptSection.showProblems()  # they may speak of a model that is no more
+        self._describeInputs()
+        self.refresh()
+        self._tell(sentence)
 
     def _onKeepWorkerChanged(self, keep: bool) -> None:
         if not keep and not self.logic.runState.busy:

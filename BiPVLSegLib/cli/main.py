@@ -12,9 +12,9 @@ import sys
 import warnings
 
 from ..errors import BiPVLError, Cancelled
-from . import concepts, demo, devices, evaluate, models, phantoms, segment, serve, train
+from . import concepts, demo, devices, evaluate, models, phantoms, remove, segment, serve, train
 
-COMMANDS = (demo, segment, train, evaluate, models, concepts, phantoms, devices, serve)
+COMMANDS = (demo, segment, train, evaluate, models, concepts, phantoms, devices, remove, serve)
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 NOT_PART_OF_THE_EXTENSION = (
     "The extension of 3D Slicer has no code for training and evaluation; install the library with 'pip install .' "

@@ -30,7 +30,9 @@ def run_self_test(module_file: Path, folder: Path, environment: dict[str, str], 
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["messages"] == [], "VTK or MRML reported an error or a warning"
-    assert set(answer["voxels"]) == HEART and min(answer["voxels"].values()) > 1000
+    voxels = answer["voxels"]
+    assert set(voxels) == {*HEART, "left atrium"} and min(voxels[name] for name in HEART) > 1000
+    assert voxels["left atrium"] == 0, "there is no atrium in the sample"
     return answer
 
 

@@ -220,7 +220,7 @@ def test_damaged_texts_in_a_scene_are_kept_and_reported(panel):
     panel.parameters.conceptsJson = '{"version": 1, "rows": [{'
     panel.process_events()
     assert "damaged" in panel.text("statusLabel")
-    assert panel.find("conceptTableWidget").rowCount == 3, "the texts of the model are there"
+    assert panel.find("conceptTableWidget").rowCount == 4, "the texts of the model are there"
     copy = panel.parameters.parameterNode.GetParameter("conceptsJson.damaged")
     assert copy == '{"version": 1, "rows": [{'
 

@@ -13,6 +13,7 @@ from BiPVLSegPanel import workfolder
 from BiPVLSegPanel.workerprocess import workerFolder
 from BiPVLSegPanel.workfolder import WorkFolder
 
+from BiPVLSegLib import leftovers
 from BiPVLSegLib.errors import OutputError
 
 
@@ -87,7 +88,7 @@ def test_own_living_folder_and_foreign_things_stay(root):
     job = work.jobFolder()
     outside = root / "precious"
     (outside / "job-1").mkdir(parents=True)
-    old = time.time() - 2 * workfolder.YOUNG_SECONDS
+    old = time.time() - 2 * leftovers.YOUNG_SECONDS
     os.utime(outside, (old, old))
     (root / "BiPVLSeg-link").symlink_to(outside, target_is_directory=True)
     (root / "BiPVLSeg-file").write_text("")
@@ -103,9 +104,9 @@ def test_own_living_folder_and_foreign_things_stay(root):
 
 def test_a_folder_removed_under_our_hands_is_replaced(root, monkeypatch):
     """Another Slicer's start may remove a folder in the moment before it is locked."""
-    take = workfolder._takeLock
+    take = leftovers.take_lock
     answers = [None]
-    monkeypatch.setattr(workfolder, "_takeLock", lambda path: answers.pop() if answers else take(path))
+    monkeypatch.setattr(workfolder, "take_lock", lambda path: answers.pop() if answers else take(path))
     work = WorkFolder(root)
     assert work.path.is_dir() and WorkFolder.removeStale(root) == 0
     work.close()
@@ -115,15 +116,15 @@ def test_lock_of_a_removed_folder_is_none(root, monkeypatch):
     """The lock can be taken, but meanwhile the folder was removed and made again: then it is not ours."""
     folder = root / "BiPVLSeg-x"
     folder.mkdir()
-    lock = workfolder._lockFile
+    lock = leftovers._lock_file
 
     def lockAndReplace(file):
         lock(file)
         (folder / "lock").unlink()
         (folder / "lock").touch()
 
-    monkeypatch.setattr(workfolder, "_lockFile", lockAndReplace)
-    assert workfolder._takeLock(folder) is None
+    monkeypatch.setattr(leftovers, "_lock_file", lockAndReplace)
+    assert leftovers.take_lock(folder) is None
 
 
 def test_root_that_cannot_be_used_is_a_sentence(root):
