@@ -17,6 +17,13 @@ RIG, PANEL, PACKAGING = (Path("Testing") / name for name in ("SlicerRig", "Panel
 
 
 @nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Style of all sources, and the types of what programs can import."""
+    for tool in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
+        session.run(sys.executable, "-m", *tool)
+
+
+@nox.session(venv_backend="none")
 def library(session: nox.Session) -> None:
     """Fast tests of the library, and of the extension's package."""
     session.run(sys.executable, "-m", "pytest", "Testing/Library", str(PACKAGING), *session.posargs)

@@ -213,7 +213,7 @@ def _concept(path: Path, number: int, cells: list[str], columns: dict[str, int])
 
     return Concept(
         name=name,
-        color=tuple(bytes.fromhex(color[1:])) if color else None,
+        color=(int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) if color else None,
         terminology=terminology,
         enabled=enabled in _TRUE,
         label=int(label) if label else None,

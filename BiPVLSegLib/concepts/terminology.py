@@ -71,11 +71,7 @@ class Terminology:
 
     def __post_init__(self) -> None:
         for part in (self.category, self.type):
-            if not isinstance(part, Code):
-                raise ConceptError(
-                    "A terminology needs a category and a type, for example "
-                    "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney."
-                )
+            _required(part)
         for name in (self.context, self.region_context):
             if any(character in name for character in _SEPARATORS):
                 raise ConceptError(f"'{name}' cannot name a terminology: it contains one of ^ ~ | or a line break.")
@@ -100,7 +96,7 @@ class Terminology:
             raise ConceptError(f"'{entry}' is not a terminology entry of Slicer: it has {len(fields)} fields, not 7.")
         context, category, kind, modifier, region_context, region, region_modifier = fields
         codes = [Code.parse(text) for text in (category, kind, modifier, region, region_modifier)]
-        return cls(codes[0], codes[1], codes[2], context, region_context, codes[3], codes[4])
+        return cls(_required(codes[0]), _required(codes[1]), codes[2], context, region_context, codes[3], codes[4])
 
     @classmethod
     def parse(cls, text: str) -> Terminology | None:
@@ -119,4 +115,14 @@ class Terminology:
                 f"'{text}' is not a terminology: write category~type or category~type~modifier, for example "
                 "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~SCT^7771000^Left."
             )
-        return cls(*(Code.parse(field) for field in fields))
+        codes = [Code.parse(field) for field in fields]
+        return cls(_required(codes[0]), _required(codes[1]), codes[2] if len(codes) == 3 else None)
+
+
+def _required(code: Code | None) -> Code:
+    if not isinstance(code, Code):
+        raise ConceptError(
+            "A terminology needs a category and a type, for example "
+            "SCT^123037004^Anatomical Structure~SCT^64033007^Kidney."
+        )
+    return code

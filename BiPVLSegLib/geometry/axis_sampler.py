@@ -65,7 +65,7 @@ class AxisSampler:
     def window(self, start: int, stop: int) -> tuple[AxisSampler, int, int]:
         """The sampler for outputs ``start..stop-1``, to be applied to input voxels ``low..high-1``."""
         low, high = self.input_range(start, stop)
-        if self.taps is None:
+        if self.taps is None or self.weights is None:
             return AxisSampler(stop - start), low, high
         return AxisSampler(stop - start, self.taps[start:stop] - low, self.weights[start:stop]), low, high
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .grid import WorkingGrid
+from .grid import WorkingGrid, three
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,15 +22,15 @@ class CroppedGrid:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return tuple(part.stop - part.start for part in self.working)
+        return three(part.stop - part.start for part in self.working)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        return tuple(part.stop - part.start for part in self.block)
+        return three(part.stop - part.start for part in self.block)
 
     @property
     def reoriented_shape(self) -> tuple[int, int, int]:
-        return tuple(self.input_shape[axis] for axis in self.whole.axes)
+        return three(self.input_shape[axis] for axis in self.whole.axes)
 
     def reorient(self, array: np.ndarray) -> np.ndarray:
         """As ``WorkingGrid.reorient``, for an array of the block's size."""

@@ -8,9 +8,10 @@ the input's field of view. So the outer edges agree to half a working voxel, equ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,14 @@ SAME_SPACING = 1e-3
 THICK_SLICE_RATIO = 1.5
 # More voxels than any scan of a person has at any useful spacing; a header in the wrong unit asks for this.
 MOST_VOXELS = 2**31
+
+T = TypeVar("T")
+
+
+def three(values: Iterable[T]) -> tuple[T, T, T]:
+    """One value per axis, as a tuple."""
+    first, second, third = values
+    return first, second, third
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +57,12 @@ class WorkingGrid:
     @property
     def reoriented_shape(self) -> tuple[int, int, int]:
         """The input's size after reordering its axes, before resampling."""
-        return tuple(self.input_shape[axis] for axis in self.axes)
+        return three(self.input_shape[axis] for axis in self.axes)
 
     @property
     def resampled(self) -> tuple[bool, bool, bool]:
         """Which working axes have another spacing than the input."""
-        return tuple(scale != 1.0 for scale in self.scales)
+        return three(scale != 1.0 for scale in self.scales)
 
     @property
     def scales(self) -> tuple[float, float, float]:
@@ -61,7 +70,7 @@ class WorkingGrid:
         own = axis_spacing(self.input_affine)
         ratios = [self.spacing[a] / own[self.axes[a]] for a in range(3)]
         kept = [self.shape[a] == self.reoriented_shape[a] and abs(ratios[a] - 1.0) < 1e-9 for a in range(3)]
-        return tuple(1.0 if kept[a] else ratios[a] for a in range(3))
+        return three(1.0 if kept[a] else ratios[a] for a in range(3))
 
     def input_positions(self, axis: int) -> np.ndarray:
         """Positions (fractional indices) of all working voxels of ``axis`` on the reoriented input axis, float64."""
@@ -124,12 +133,12 @@ def plan_working_grid(
         )
     centre = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
     new_affine[:3, 3] = centre - new_affine[:3, :3] @ ((np.array(new_shape) - 1) / 2)
-    return WorkingGrid(shape, affine, axes, flips, tuple(new_shape), new_affine)
+    return WorkingGrid(three(shape), affine, axes, flips, three(new_shape), new_affine)
 
 
 def axis_spacing(affine: np.ndarray) -> tuple[float, float, float]:
     """Voxel size in mm along the three array axes of a 4x4 ``affine``."""
-    return tuple(float(length) for length in np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
+    return three(float(length) for length in np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
 
 
 def check_affine(affine: np.ndarray) -> None:
@@ -145,7 +154,7 @@ def check_affine(affine: np.ndarray) -> None:
         raise GeometryError("The volume's orientation matrix is singular: two of its axes point the same way.")
 
 
-def _closest_ras_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+def _closest_ras_axes(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """The assignment of array axes to R, A, S with the largest sum of |cosines|; ties go to the original order."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
 
@@ -153,18 +162,20 @@ def _closest_ras_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, 
         # Rounded, so that an exact 45 degree rotation does not depend on the last bit.
         return round(float(sum(abs(directions[a, axes[a]]) for a in range(3))), 6)
 
-    axes = max(permutations(range(3)), key=agreement)
-    return axes, tuple(bool(directions[a, axes[a]] < 0) for a in range(3))
+    axes = max(permutations(range(3), 3), key=agreement)
+    return axes, three(bool(directions[a, axes[a]] < 0) for a in range(3))
 
 
-def _slice_axis_last(axes: tuple, flips: tuple, own: Sequence[float]) -> tuple[tuple, tuple]:
+def _slice_axis_last(
+    axes: tuple[int, int, int], flips: tuple[bool, bool, bool], own: Sequence[float]
+) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """Move a clearly thickest axis to the end."""
     spacing = [own[axis] for axis in axes]
     thickest = int(np.argmax(spacing))
     if sorted(spacing)[-1] < THICK_SLICE_RATIO * sorted(spacing)[-2]:
         return axes, flips
     order = [a for a in range(3) if a != thickest] + [thickest]
-    return tuple(axes[a] for a in order), tuple(flips[a] for a in order)
+    return three(axes[a] for a in order), three(flips[a] for a in order)
 
 
 def _resampled_size(

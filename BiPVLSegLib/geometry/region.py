@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import GeometryError
+from .grid import three
 
 SLAB_VOXELS = 2**20
 # In half widths of the box: a voxel centre that lies exactly on a face is inside on either side.
@@ -46,7 +47,7 @@ class BoxRegion:
         stop = np.minimum(np.floor(centre + reach) + 1, shape)
         if (start >= stop).any():
             raise GeometryError(OUTSIDE)
-        return tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+        return three(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
 
     def mask(self, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
         """Where a voxel's centre is inside: bool (I, J, K).
@@ -86,8 +87,8 @@ class BoxRegion:
             np.maximum(lowest, np.ceil(np.minimum(*ends)), out=lowest)
             np.minimum(highest, np.floor(np.maximum(*ends)), out=highest)
         k = np.arange(result.shape[2], dtype=np.int32)
-        lowest, highest = (np.clip(end, -1, len(k)).astype(np.int32)[..., np.newaxis] for end in (lowest, highest))
-        np.greater_equal(k, lowest, out=result)
+        first_k, last_k = (np.clip(end, -1, len(k)).astype(np.int32)[..., np.newaxis] for end in (lowest, highest))
+        np.greater_equal(k, first_k, out=result)
         step = max(1, SLAB_VOXELS // (len(j) * len(k)))
         for start in range(0, len(i), step):
-            result[start : start + step] &= k <= highest[start : start + step]
+            result[start : start + step] &= k <= last_k[start : start + step]

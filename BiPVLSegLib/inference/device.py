@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
 
-def resolve_device(name: str = "auto"):
+def resolve_device(name: str = "auto") -> torch.device:
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` -> torch.device that is really there.
 
     Raises:
@@ -32,7 +37,7 @@ def resolve_device(name: str = "auto"):
     return torch.device(name)
 
 
-def resolve_precision(name: str, device):
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """``auto``, ``bf16``, ``fp16`` or ``fp32`` -> torch.dtype to compute in.
 
     ``auto`` takes bf16 where the device computes in it natively, fp16 on other CUDA devices and fp32 elsewhere: emulated bf16
@@ -60,7 +65,7 @@ def cpu_has_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def describe_device(device) -> str:
+def describe_device(device: torch.device) -> str:
     """A name for logs and model cards."""
     import platform
 
@@ -71,7 +76,7 @@ def describe_device(device) -> str:
     return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def autocast(device, dtype):
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Context in which the network computes in ``dtype``."""
     import torch
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..geometry.cropped_grid import CroppedGrid
-from ..geometry.grid import WorkingGrid
+from ..geometry.grid import WorkingGrid, three
 from ..geometry.region import BoxRegion
 from ..geometry.windows import WindowPlan, plan_windows
 
@@ -40,10 +40,10 @@ class Part:
 
     def on_whole_input(self, values: np.ndarray) -> np.ndarray:
         """Labels or scores (..., I, J, K) of the input's block on the whole input grid, 0 outside the region."""
-        if self.inside is None:
+        if not isinstance(self.grid, CroppedGrid):
             return values
         result = np.zeros((*values.shape[:-3], *self.whole.input_shape), values.dtype)
-        np.copyto(result[(..., *self.grid.block)], values, where=self.inside)
+        np.copyto(result[..., *self.grid.block], values, where=self.inside)
         return result
 
 
@@ -59,4 +59,4 @@ def plan_part(grid: WorkingGrid, patch: Sequence[int], overlap: float, region: B
     inside = region.mask(grid.input_shape, grid.input_affine)[block].copy()
     near = region.grown(grid.affine).mask(grid.shape, grid.affine)
     plan = plan_windows(grid.shape, patch, overlap, near)
-    return Part(grid, CroppedGrid(grid, plan.inner, block), plan, near[plan.inner].copy(), inside)
+    return Part(grid, CroppedGrid(grid, three(plan.inner), block), plan, near[plan.inner].copy(), inside)

@@ -8,17 +8,20 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..concepts import ConceptSet, fold_name, load_concepts, read_csv
+from ..concepts import Concept, ConceptSet, fold_name, load_concepts, read_csv
 from ..data.preprocessing import plan_grid, prepare_image
 from ..errors import ConceptError, GeometryError, InputError, NotEnoughMemoryError
+from ..geometry.grid import WorkingGrid
 from ..geometry.region import BoxRegion
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
 from ..io.limits import available_memory
 from ..io.volume import Volume
+from ..model import TextTokens
 from ..model.loading import load_model
 from ..model_store import find_model
 from ..results import SegmentationResult
@@ -28,7 +31,7 @@ from .part import Part, plan_part
 from .postprocessing import keep_largest_
 from .progress import Progress, WindowTimer
 from .sliding_window import count_windows, sliding_window_logits
-from .source import as_volume
+from .source import PathLike, VolumeSource, as_volume
 
 logger = logging.getLogger(__name__)
 
@@ -56,20 +59,20 @@ class Segmenter:
             segmenter.segment(path).save(path.with_suffix(".seg.nrrd"))
     """
 
-    def __init__(self, model: str | os.PathLike = "cardiac-mr", device: str = "auto", precision: str = "auto"):
+    def __init__(self, model: PathLike = "cardiac-mr", device: str = "auto", precision: str = "auto"):
         self.folder = find_model(model)
         self.name = self.folder.parent.name if self.folder.name in ("best", "last") else self.folder.name
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self.model = load_model(self.folder).to(self.device)
         self.config = self.model.config
-        self._encoded: tuple | None = None
+        self._encoded: tuple[list[tuple[str, ...]], TextTokens] | None = None
 
     @torch.inference_mode()
     def segment(
         self,
-        source: str | os.PathLike | Sequence | Volume | np.ndarray | tuple,
-        concepts: str | os.PathLike | ConceptSet | None = None,
+        source: VolumeSource,
+        concepts: PathLike | ConceptSet | None = None,
         *,
         only: Sequence[str] | None = None,
         frame: int | None = None,
@@ -163,7 +166,7 @@ class Segmenter:
     # ---- texts -----------------------------------------------------------------------------------------------------
 
     def choose_concepts(
-        self, concepts: str | os.PathLike | ConceptSet | None = None, only: Sequence[str] | None = None
+        self, concepts: PathLike | ConceptSet | None = None, only: Sequence[str] | None = None
     ) -> ConceptSet:
         """The rows to segment: the given table or the model's own, enabled rows, reduced to ``only``.
 
@@ -185,7 +188,7 @@ class Segmenter:
                 f"No row of the concept table '{table.name}' is enabled; enable at least one."
             ) from error
 
-    def _asked_rows(self, table: ConceptSet) -> list:
+    def _asked_rows(self, table: ConceptSet) -> list[Concept]:
         """The rows that the network is asked for. The fixed head answers for all its classes, in its own order.
 
         Other heads are asked in an order that follows from the texts alone: sums that are rounded in another order would
@@ -203,7 +206,7 @@ class Segmenter:
             )
         return [own[name] for name in known]
 
-    def _encode(self, asked: list):
+    def _encode(self, asked: list[Concept]) -> TextTokens | None:
         if self.model.text is None:
             return None
         texts = [concept.texts for concept in asked]
@@ -213,7 +216,18 @@ class Segmenter:
 
     # ---- running ---------------------------------------------------------------------------------------------------
 
-    def _run_with_fallback(self, image, text, part, flips, overlap, batch_size, report, cancel, notes):
+    def _run_with_fallback(
+        self,
+        image: torch.Tensor,
+        text: TextTokens | None,
+        part: Part,
+        flips: bool,
+        overlap: float,
+        batch_size: int | None,
+        report: Callable[[Progress], None],
+        cancel: CancelToken,
+        notes: list[str],
+    ) -> tuple[torch.Tensor, torch.device]:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
         axes = self.config.preprocessing["flip_axes"] if flips else ()
         if flips and not axes:
@@ -255,7 +269,7 @@ class Segmenter:
             "memory."
         )
 
-    def _attempts(self, batch_size: int | None) -> Iterator[tuple]:
+    def _attempts(self, batch_size: int | None) -> Iterator[tuple[torch.device, int, torch.device, str]]:
         """(device, windows at a time, device of the blended logits, note for the user) from best to last resort."""
         cpu = torch.device("cpu")
         if self.device.type == "cpu":
@@ -288,7 +302,9 @@ class Segmenter:
 
     # ---- result ----------------------------------------------------------------------------------------------------
 
-    def _labelmap(self, scores: torch.Tensor, keep: list[int], part: Part, table: ConceptSet):
+    def _labelmap(
+        self, scores: torch.Tensor, keep: list[int], part: Part, table: ConceptSet
+    ) -> tuple[np.ndarray, dict[str, float]]:
         """Labels on the input grid, and the mean probability inside each class at working resolution."""
         if self.config.nested:
             scores = scores[keep]
@@ -329,12 +345,12 @@ class Segmenter:
 
 
 def segment(
-    source,
-    model: str | os.PathLike = "cardiac-mr",
-    concepts: str | os.PathLike | ConceptSet | None = None,
+    source: VolumeSource,
+    model: PathLike = "cardiac-mr",
+    concepts: PathLike | ConceptSet | None = None,
     device: str = "auto",
     precision: str = "auto",
-    **options,
+    **options: Any,
 ) -> SegmentationResult:
     """Segments one volume with a model that is loaded for it; ``options`` as in :meth:`Segmenter.segment`.
 
@@ -349,7 +365,7 @@ def segment(
     return Segmenter(model, device, precision).segment(source, concepts, **options)
 
 
-def check_field_of_view(volume: Volume, grid) -> None:
+def check_field_of_view(volume: Volume, grid: WorkingGrid) -> None:
     """Refuses spacings that no patient scan has; a wrong unit (metres, microns) is the usual reason.
 
     Raises:

@@ -129,5 +129,5 @@ def _window_logits(
 
 def _channels(model: BiPVLSegModel, text: TextTokens | None) -> int:
     """How many logits the model gives per voxel."""
-    classes = len(model.config.classes) if model.config.head == "fixed" else text.tokens.shape[1]
+    classes = len(model.config.classes) if text is None or model.config.head == "fixed" else text.tokens.shape[1]
     return classes if model.config.nested else classes + 1

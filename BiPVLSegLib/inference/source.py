@@ -10,8 +10,11 @@ import numpy as np
 from ..errors import InputError
 from ..io.volume import Volume, read_volume, volume_from_array
 
+PathLike = str | os.PathLike[str]
+VolumeSource = PathLike | Sequence[PathLike] | Volume | tuple[np.ndarray, np.ndarray]
 
-def as_volume(source, frame: int | None, channels: int) -> Volume:
+
+def as_volume(source: VolumeSource, frame: int | None, channels: int) -> Volume:
     """A checked Volume from whatever ``segment`` takes.
 
     Raises:
@@ -21,15 +24,16 @@ def as_volume(source, frame: int | None, channels: int) -> Volume:
         volume = source
     elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
         volume = volume_from_array(source[0], source[1], frame=frame, channels=channels)
-    elif isinstance(source, (str, os.PathLike)) or (
-        isinstance(source, Sequence) and source and all(isinstance(s, (str, os.PathLike)) for s in source)
-    ):
-        paths = source if isinstance(source, (str, os.PathLike)) else list(source)
-        if isinstance(paths, list) and len(paths) != channels:
-            raise InputError(f"The model takes {channels} channel(s), and {len(paths)} file(s) were given.")
-        volume = read_volume(paths[0] if isinstance(paths, list) and len(paths) == 1 else paths, frame, channels)
+    elif isinstance(source, (str, os.PathLike)):
+        volume = read_volume(source, frame, channels)
     else:
-        raise InputError("Give a file, a DICOM folder, a list of files (one per channel), or (array, affine).")
+        entries = source if isinstance(source, Sequence) else ()
+        paths = [entry for entry in entries if isinstance(entry, (str, os.PathLike))]
+        if not paths or len(paths) < len(entries):
+            raise InputError("Give a file, a DICOM folder, a list of files (one per channel), or (array, affine).")
+        if len(paths) != channels:
+            raise InputError(f"The model takes {channels} channel(s), and {len(paths)} file(s) were given.")
+        volume = read_volume(paths, frame, channels)
     if len(volume.array) != channels:
         raise InputError(f"The model takes {channels} channel(s), and {volume.source} has {len(volume.array)}.")
     return volume

@@ -22,23 +22,34 @@ SERIES_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
+class Place:
+    """Where a slice lies: ``orientation`` (2, 3) of its rows and columns, ``position`` (3,) in LPS mm."""
+
+    orientation: np.ndarray
+    position: np.ndarray
+
+    @property
+    def normal(self) -> np.ndarray:
+        return np.cross(self.orientation[0], self.orientation[1])
+
+    @property
+    def height(self) -> float:
+        """Position along the normal in mm."""
+        return float(self.normal @ self.position)
+
+
+@dataclass(frozen=True, eq=False)
 class Slice:
-    """Tags of one file: ``size`` (columns, rows, frames), ``orientation`` (2, 3) and ``position`` (3,) in LPS mm."""
+    """Tags of one file: ``size`` (columns, rows, frames); ``place`` is None where they do not give it."""
 
     file: str
     size: tuple[int, ...]
     spacing: tuple[float, ...]
-    orientation: np.ndarray | None
-    position: np.ndarray | None
+    place: Place | None
     rescale: tuple[str, str]
     colour: bool
     description: str
     bytes_per_voxel: int
-
-    @property
-    def height(self) -> float:
-        """Position along the slice normal in mm."""
-        return float(np.cross(*self.orientation) @ self.position)
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -140,7 +151,7 @@ def _read_slice(file: str) -> Slice:
             return None
         return values if len(values) == count else None
 
-    orientation = numbers("0020|0037", 6)
+    orientation, position = numbers("0020|0037", 6), numbers("0020|0032", 3)
     size = tuple(reader.GetSize())
     pixel_spacing = numbers("0028|0030", 2)
     return Slice(
@@ -148,8 +159,7 @@ def _read_slice(file: str) -> Slice:
         size=size,
         # DICOM gives the distance between rows first.
         spacing=tuple(reader.GetSpacing())[:2] if pixel_spacing is None else tuple(pixel_spacing[::-1]),
-        orientation=None if orientation is None else orientation.reshape(2, 3),
-        position=numbers("0020|0032", 3),
+        place=None if orientation is None or position is None else Place(orientation.reshape(2, 3), position),
         rescale=(tag("0028|1053"), tag("0028|1052")),
         colour=reader.GetNumberOfComponents() > 1 or tag("0028|0002") in ("3", "4"),
         description=tag("0008|103e") or tag("0020|000e") or "without a name",
@@ -157,23 +167,29 @@ def _read_slice(file: str) -> Slice:
     )
 
 
-def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
-    """By position along the normal. Raises if they do not form one stack."""
-    if any(entry.position is None or entry.orientation is None for entry in slices):
+def _place_of(folder: Path, entry: Slice) -> Place:
+    if entry.place is None:
         raise GeometryError(
             f"The DICOM files in '{folder}' do not say where their slices lie (screen shots or secondary captures?); "
             "give the original series."
         )
+    return entry.place
+
+
+def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
+    """By position along the normal. Raises if they do not form one stack."""
+    places = [_place_of(folder, entry) for entry in slices]
     first = slices[0]
     if any(entry.size[:2] != first.size[:2] for entry in slices):
         raise GeometryError(f"The DICOM slices in '{folder}' differ in size; give the folder of one series.")
-    if any(np.abs(entry.orientation - first.orientation).max() > 1e-3 for entry in slices):
+    if any(np.abs(place.orientation - places[0].orientation).max() > 1e-3 for place in places):
         raise GeometryError(
             f"The DICOM slices in '{folder}' are not parallel to each other (localiser or radial series?); "
             "give a series of parallel slices."
         )
-    ordered = sorted(slices, key=lambda entry: entry.height)
-    steps = np.diff([entry.height for entry in ordered])
+    heights = np.array([place.height for place in places])
+    order = np.argsort(heights, kind="stable")
+    steps = np.diff(heights[order])
     if (steps < 1e-3).any():
         distinct = 1 + int((steps >= 1e-3).sum())
         raise InputError(
@@ -193,20 +209,21 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
                 "The steps between the DICOM slices in '%s' differ by up to %.4g mm from the usual %.4g mm; what is found there "
                 "is misplaced by that much.", folder, furthest, usual,
             )  # fmt: skip
-    return ordered
+    return [slices[index] for index in order]
 
 
 def _series_affine(folder: Path, slices: list[Slice]) -> np.ndarray:
     """From the tags, so that slices of a tilted gantry give the sheared matrix that they are."""
-    first, last = slices[0], slices[-1]
-    check_spacing((*first.spacing, 1.0), str(folder))
+    first, last = _place_of(folder, slices[0]), _place_of(folder, slices[-1])
+    columns, rows = slices[0].spacing
+    check_spacing((columns, rows, 1.0), str(folder))
     affine = np.eye(4)
-    affine[:3, 0] = first.orientation[0] * first.spacing[0]
-    affine[:3, 1] = first.orientation[1] * first.spacing[1]
+    affine[:3, 0] = first.orientation[0] * columns
+    affine[:3, 1] = first.orientation[1] * rows
     if len(slices) > 1:
         affine[:3, 2] = (last.position - first.position) / (len(slices) - 1)
     else:
-        affine[:3, 2] = np.cross(*first.orientation)
+        affine[:3, 2] = first.normal
     affine[:3, 3] = first.position
     return LPS_TO_RAS @ affine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from .limits import is_whole_zlib_stream, require_memory
 from .quiet import stderr_to_log
 from .text_header import TextHeader, read_meta_header, read_nrrd_header
 from .volume_file import VolumeFile, colour_error, volume_shape
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # NRRD kinds of a first axis that lists volumes or channels, as Slicer writes sequences; other kinds are colours,
@@ -70,7 +74,7 @@ def itk_affine(direction: tuple[float, ...], spacing: tuple[float, ...], origin:
     return LPS_TO_RAS @ affine
 
 
-def itk_array(image) -> np.ndarray:
+def itk_array(image: sitk.Image) -> np.ndarray:
     """The voxels of a SimpleITK image as (I, J, K), (I, J, K, T), or (I, J, K, C) if it has components."""
     import SimpleITK as sitk
 
@@ -79,7 +83,7 @@ def itk_array(image) -> np.ndarray:
     return array.transpose((*range(dimensions)[::-1], *range(dimensions, array.ndim)))
 
 
-def _vector_shape(reader, header: TextHeader) -> tuple[int, ...]:
+def _vector_shape(reader: sitk.ImageFileReader, header: TextHeader) -> tuple[int, ...]:
     """Several values per voxel: frames or channels if the file lists them as such, else a colour image.
 
     Two values, or more than four, are never a colour; three or four are taken for one unless NRRD's kinds say 'list'.

@@ -7,16 +7,20 @@ int16 unless the file asks for a real scaling.
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import GeometryError, InputError
 from .limits import require_enough_bytes, require_memory
 from .volume_file import VolumeFile, check_spacing, colour_error, volume_shape
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Header
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +50,18 @@ def open_nifti(path: Path) -> VolumeFile:
     scaled = (slope, intercept) not in ((None, None), (1.0, 0.0))
 
     def load(frame: int | None) -> np.ndarray:
-        wanted = shape if frame is None or len(shape) == 3 else shape[:3]
+        chosen = frame if len(shape) > 3 else None
+        wanted = shape if chosen is None else shape[:3]
         voxels = int(np.prod(wanted, dtype=object))
         require_memory(path, voxels * (dtype.itemsize + (4 if scaled else 0)))
-        skipped = frame * voxels * dtype.itemsize if wanted != shape else 0
+        skipped = (chosen or 0) * voxels * dtype.itemsize
         array = _read_voxels(path, compressed, wanted, dtype, offset + skipped)
         return array.astype(np.float32) * np.float32(slope) + np.float32(intercept) if scaled else array
 
     return VolumeFile(str(path), shape, affine, load)
 
 
-def _read_header(path: Path):
+def _read_header(path: Path) -> tuple[Nifti1Header, bool]:
     """The raw nibabel header, not repaired, and whether the file is gzipped (by content, whatever its name)."""
     import nibabel
 
@@ -81,7 +86,7 @@ def _read_header(path: Path):
     )
 
 
-def _voxel_type(header, path: Path) -> np.dtype:
+def _voxel_type(header: Nifti1Header, path: Path) -> np.dtype:
     from nibabel.spatialimages import HeaderDataError
 
     try:
@@ -95,7 +100,7 @@ def _voxel_type(header, path: Path) -> np.dtype:
     return dtype
 
 
-def _affine(header, path: Path) -> np.ndarray:
+def _affine(header: Nifti1Header, path: Path) -> np.ndarray:
     """Voxel -> RAS mm by nibabel's rule: sform if set, else qform, else a guess from the spacing."""
     from nibabel.spatialimages import HeaderDataError
 
@@ -126,7 +131,7 @@ def _read_voxels(path: Path, compressed: bool, shape: tuple[int, ...], dtype: np
     return array.astype(native, copy=False)
 
 
-def _open_stream(path: Path, compressed: bool) -> BinaryIO:
+def _open_stream(path: Path, compressed: bool) -> io.BufferedIOBase:
     return gzip.open(path, "rb") if compressed else path.open("rb")
 
 

@@ -94,7 +94,8 @@ def load_result(path: str | os.PathLike[str]) -> SegmentationResult:
 
 def sidecar_path(path: Path) -> Path:
     """The JSON of labels beside a NIfTI file: ``out.nii.gz`` -> ``out.json``."""
-    return path.with_name(path.name[: -len(_extension(path))] + ".json")
+    extension = _extension(path) or ""
+    return path.with_name(path.name[: len(path.name) - len(extension)] + ".json")
 
 
 def _extension(path: Path) -> str | None:

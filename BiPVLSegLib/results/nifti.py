@@ -75,9 +75,11 @@ def read(path: Path, labels_path: Path) -> SegmentationResult:
     concepts, info, confidence = restore(json.loads(labels_path.read_text(encoding="utf-8")))
     try:
         image = nibabel.load(path)
-        voxels = np.asarray(image.dataobj)
     except nibabel.filebasedimages.ImageFileError as error:
         raise InputError(f"it is no NIfTI file ({error}).") from error
+    if not isinstance(image, nibabel.spatialimages.SpatialImage):
+        raise InputError("it is no NIfTI file.")
+    voxels = np.asarray(image.dataobj)
     if voxels.ndim == 4:
         voxels = np.moveaxis(voxels, -1, 0)
     return SegmentationResult(voxels, image.affine, concepts, info, confidence=confidence)

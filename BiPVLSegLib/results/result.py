@@ -96,7 +96,7 @@ class SegmentationResult:
     def volumes_ml(self) -> dict[str, float]:
         """The volume of every class in millilitres, in the order of the table."""
         if self.nested:
-            counts = [np.count_nonzero(layer) for layer in self.labelmap]
+            counts = np.array([np.count_nonzero(layer) for layer in self.labelmap])
         else:
             # slab by slab: bincount makes an int64 copy of what it counts, eight times the labelmap
             slabs = (np.bincount(slab.ravel(order="K"), minlength=len(self.concepts) + 1) for slab in self.labelmap)

@@ -77,7 +77,9 @@ def read(path: Path) -> SegmentationResult:
     layers = segmentation["voxels"]
     layers = layers if layers.ndim == 4 else layers[np.newaxis]
 
-    written, info, confidence = None, {}, {}
+    written: ConceptSet | None = None
+    info: dict[str, Any] = {}
+    confidence: dict[str, float] = {}
     if _DESCRIPTION_KEY in texts:
         written, info, confidence = restore(json.loads(texts[_DESCRIPTION_KEY]))
     concepts = _concepts(path, segments, [_segment_texts(texts, index) for index in indices], written)
@@ -106,7 +108,7 @@ def _concepts(
             terminology = None  # one that Slicer itself could not look up either
         color = tuple(round(255 * part) for part in segment["color"]) if "color" in segment else None
         known = next((c for c in written or () if fold_name(c.name) == fold_name(name)), None)
-        if known is None:
+        if written is None or known is None:
             concepts.append(Concept(name, name, color=color, terminology=terminology))
         elif color == written.color_of(known):
             concepts.append(dataclasses.replace(known, terminology=terminology))
@@ -144,8 +146,9 @@ def _header_texts(path: Path) -> dict[str, str]:
                 break
             key, separator, value = line.partition(b":=")
             if separator:
-                key, text = key.decode("utf-8", "replace"), value.decode("utf-8", "replace")
-                texts[key] = re.sub(r"\\([\\n])", lambda match: "\n" if match[1] == "n" else "\\", text)
+                text = value.decode("utf-8", "replace")
+                text = re.sub(r"\\([\\n])", lambda match: "\n" if match[1] == "n" else "\\", text)
+                texts[key.decode("utf-8", "replace")] = text
     return texts
 
 
@@ -160,7 +163,7 @@ class _Utf8Header(io.RawIOBase):
         self._file = file
         self._in_header = True
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # pynrrd writes bytes, no other buffers
         if self._in_header:
             self._in_header = data != b"\n"
             self._file.write(unquote_to_bytes(data))

@@ -17,12 +17,12 @@ _SURFACE = "Closed surface"
 
 def result_to_segmentation(
     result: SegmentationResult,
-    volumeNode=None,
-    segmentationNode=None,
-    scene=None,
-    images: list | None = None,
-    surfaces: dict | None = None,
-):
+    volumeNode: slicer.vtkMRMLVolumeNode | None = None,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+    scene: slicer.vtkMRMLScene | None = None,
+    images: list[slicer.vtkOrientedImageData] | None = None,
+    surfaces: dict[str, vtk.vtkPolyData] | None = None,
+) -> tuple[slicer.vtkMRMLSegmentationNode, dict[str, str]]:
     """Shows a result as a segmentation node, a new one or a given one.
 
     The classes of a layer share one labelmap; those that may overlap have a labelmap each. (15 classes of a 512x512x300
@@ -72,7 +72,7 @@ def result_to_segmentation(
         scene = scene or (volumeNode.GetScene() if volumeNode is not None else slicer.mrmlScene)
         image_to_node = result.affine
         segmentationNode = _new_node(scene, volumeNode)
-        others = []
+        others: list[str] = []
     else:
         others = _other_segments(segmentationNode, segments)
         image_to_node = _checked_placement(result, volumeNode, segmentationNode, others)
@@ -94,19 +94,26 @@ def result_to_segmentation(
     return segmentationNode, {segment.name: segment.id for segment in segments}
 
 
-def _new_node(scene, volumeNode):
+def _new_node(
+    scene: slicer.vtkMRMLScene, volumeNode: slicer.vtkMRMLVolumeNode | None
+) -> slicer.vtkMRMLSegmentationNode:
     name = "Segmentation" if volumeNode is None else f"{volumeNode.GetName()} segmentation"
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
     node.CreateDefaultDisplayNodes()
     return node
 
 
-def _other_segments(segmentationNode, segments: list[Segment]) -> list[str]:
+def _other_segments(segmentationNode: slicer.vtkMRMLSegmentationNode, segments: list[Segment]) -> list[str]:
     ours = {segment.id for segment in segments}
     return [identifier for identifier in segmentationNode.GetSegmentation().GetSegmentIDs() if identifier not in ours]
 
 
-def _checked_placement(result: SegmentationResult, volumeNode, segmentationNode, others: list[str]) -> np.ndarray:
+def _checked_placement(
+    result: SegmentationResult,
+    volumeNode: slicer.vtkMRMLVolumeNode | None,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    others: list[str],
+) -> np.ndarray:
     """Voxel index -> RAS in the coordinates of the given segmentation. Raises InputError where it cannot take them."""
     name = segmentationNode.GetName()
     source = segmentationNode.GetSegmentation().GetSourceRepresentationName()
@@ -130,7 +137,7 @@ def _checked_placement(result: SegmentationResult, volumeNode, segmentationNode,
     return matrix_to_array(linear.GetMatrix()) @ result.affine
 
 
-def layer_images(result: SegmentationResult) -> list:
+def layer_images(result: SegmentationResult) -> list[slicer.vtkOrientedImageData]:
     """A vtkOrientedImageData per layer of a result, not yet at its place.
 
     It touches no scene, so it may be called in another thread: the copy is nearly all of the time that
@@ -140,7 +147,7 @@ def layer_images(result: SegmentationResult) -> list:
     return [_image_from_array(layer) for layer in layers]
 
 
-def _image_from_array(labelmap: np.ndarray):
+def _image_from_array(labelmap: np.ndarray) -> slicer.vtkOrientedImageData:
     """A vtkOrientedImageData of a labelmap (I, J, K): one copy, straight into VTK's memory."""
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(labelmap.shape)
@@ -150,7 +157,11 @@ def _image_from_array(labelmap: np.ndarray):
 
 
 def _write_segments(
-    segmentationNode, segments: list[Segment], images: list, surfaces: dict, ask_surfaces: bool
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    segments: list[Segment],
+    images: list[slicer.vtkOrientedImageData],
+    surfaces: dict[str, vtk.vtkPolyData],
+    ask_surfaces: bool,
 ) -> None:
     segmentation = segmentationNode.GetSegmentation()
     want_surfaces = ask_surfaces or segmentation.ContainsRepresentation(_SURFACE)
@@ -173,7 +184,7 @@ def _write_segments(
         segmentation.CreateRepresentation(_SURFACE)  # only where it is missing
 
 
-def _detach(segmentation, identifiers: list[str]) -> None:
+def _detach(segmentation: slicer.vtkSegmentation, identifiers: list[str]) -> None:
     """Takes the voxels from segments. Where others share their labelmap, only their own values are erased in it."""
     others = [identifier for identifier in segmentation.GetSegmentIDs() if identifier not in identifiers]
     kept = [segmentation.GetSegment(identifier).GetRepresentation(_LABELMAP) for identifier in others]
@@ -185,7 +196,9 @@ def _detach(segmentation, identifiers: list[str]) -> None:
         segmentation.GetSegment(identifier).RemoveAllRepresentations()
 
 
-def _set_reference(segmentationNode, volumeNode, others: list[str]) -> None:
+def _set_reference(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLVolumeNode | None, others: list[str]
+) -> None:
     """The grid that new segments are drawn on. A segmentation with other segments keeps the one that it has."""
     role = segmentationNode.GetReferenceImageGeometryReferenceRole()
     if others and segmentationNode.GetNodeReference(role) is not None:
@@ -201,7 +214,7 @@ def _set_reference(segmentationNode, volumeNode, others: list[str]) -> None:
         segmentation.SetConversionParameter(parameter, geometry)
 
 
-def place_beside(node, volumeNode) -> None:
+def place_beside(node: slicer.vtkMRMLNode, volumeNode: slicer.vtkMRMLVolumeNode) -> None:
     """Puts a node beside the volume in the subject hierarchy. What the user has put into a folder or study stays there."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     if hierarchy is None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from ..errors import GeometryError, InputError
 
+if TYPE_CHECKING:
+    import slicer
+
 # Grids whose voxels lie further apart than this part of a voxel are different grids.
 _SAME_GRID = 1e-3
 
 
-def array_from_volume(volumeNode) -> tuple[np.ndarray, np.ndarray]:
+def array_from_volume(volumeNode: slicer.vtkMRMLVolumeNode | None) -> tuple[np.ndarray, np.ndarray]:
     """The voxels (I, J, K) of a scalar volume node, and its IJK-to-RAS matrix (4x4, mm).
 
     The array is a copy: the node may be edited, moved or deleted while another thread works on the array. (Its axes lie
@@ -32,7 +37,7 @@ def array_from_volume(volumeNode) -> tuple[np.ndarray, np.ndarray]:
     return voxels.copy(order="K"), affine
 
 
-def view_of_volume(volumeNode) -> tuple[np.ndarray, np.ndarray]:
+def view_of_volume(volumeNode: slicer.vtkMRMLVolumeNode | None) -> tuple[np.ndarray, np.ndarray]:
     """As ``array_from_volume``, without a copy: the node's own voxels (I, J, K), K slowest, not to be written to.
 
     The view keeps the voxels alive when the node gets others or is deleted. Edits of the node show in it, so who reads
@@ -47,7 +52,7 @@ def view_of_volume(volumeNode) -> tuple[np.ndarray, np.ndarray]:
     return voxels, affine
 
 
-def grid_of(volumeNode) -> tuple[tuple[int, int, int], np.ndarray]:
+def grid_of(volumeNode: slicer.vtkMRMLVolumeNode) -> tuple[tuple[int, int, int], np.ndarray]:
     """Size (I, J, K) and IJK-to-RAS matrix (4x4) of a volume node, without its parent transform.
 
     Raises what ``array_from_volume`` raises.
@@ -85,7 +90,7 @@ def array_to_matrix(array: np.ndarray) -> vtk.vtkMatrix4x4:
     return matrix
 
 
-def _image_of(volumeNode) -> vtk.vtkImageData:
+def _image_of(volumeNode: slicer.vtkMRMLVolumeNode | None) -> vtk.vtkImageData:
     if volumeNode is None:
         raise InputError("No volume is selected; choose the volume to segment.")
     name = volumeNode.GetName() or volumeNode.GetID()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..concepts import load_concepts, write_csv
-from ..data.datalist import read_datalist
-from ..data.presets import get_preset
+from ..concepts import ConceptSet, load_concepts, write_csv
+from ..data.datalist import Datalist, read_datalist
+from ..data.presets import Preset, get_preset
 from ..errors import OutputError, TrainingError
 from ..inference.device import describe_device
 from ..model.loading import quiet
@@ -31,11 +31,11 @@ LOG_EVERY = 10
 
 
 def train(
-    data: list[str | Path],
+    data: Sequence[str | Path],
     concepts: str | Path | None,
     preset: str,
     output: str | Path,
-    overrides: list[str] = (),
+    overrides: Sequence[str] = (),
     resume: bool = False,
     stop_after: int | None = None,
 ) -> dict[str, float]:
@@ -59,16 +59,22 @@ def train(
     Raises:
         BiPVLError: data, concepts or settings cannot be used.
     """
-    preset = get_preset(preset)
-    settings = RunSettings.from_preset(preset, overrides)
-    concepts, datalists = load_concepts(concepts or preset.concepts), [read_datalist(path) for path in data]
+    chosen = get_preset(preset)
+    settings = RunSettings.from_preset(chosen, overrides)
+    table, datalists = load_concepts(concepts or chosen.concepts), [read_datalist(path) for path in data]
     with distributed.process_group(settings.training.device) as device:
         settings.training.device = device
-        return _train(datalists, concepts, preset, settings, Path(output), resume, stop_after)
+        return _train(datalists, table, chosen, settings, Path(output), resume, stop_after)
 
 
 def _train(
-    datalists, concepts, preset, settings, output: Path, resume: bool, stop_after: int | None
+    datalists: list[Datalist],
+    concepts: ConceptSet,
+    preset: Preset,
+    settings: RunSettings,
+    output: Path,
+    resume: bool,
+    stop_after: int | None,
 ) -> dict[str, float]:
     last, best_folder, writer = output / "last", output / "best", distributed.rank() == 0
     if writer:
@@ -186,6 +192,8 @@ def write_model(folder: Path, run: TrainingRun, step: int, scores: dict[str, flo
     with quiet():
         run.model.save_pretrained(folder)
     write_csv(run.concepts, folder / "concepts.csv")
+    settings = run.fingerprint()
+    del settings["data"]
     record = {
         "step": step,
         "validation": scores,
@@ -193,9 +201,8 @@ def write_model(folder: Path, run: TrainingRun, step: int, scores: dict[str, flo
         "data": [datalist.name for datalist in run.datalists],
         "training_volumes": len(run.patches.items),
         "device": describe_device(run.device),
-        "settings": run.fingerprint(),
+        "settings": settings,
     }
-    record["settings"].pop("data")
     (folder / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
 
 

@@ -172,10 +172,13 @@ class TrainingRun:
         return {k: v for k, v in self.model.state_dict().items() if not (frozen and k.startswith("text.bert."))}
 
     def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        text = self.model.text
+        before = [] if text is None else [text.mean.clone(), text.std.clone()]
         missing, unexpected = self.model.load_state_dict(state, strict=False)
         if unexpected or any(not key.startswith("text.bert.") for key in missing):
             raise ValueError(f"the state does not fit the model: {missing[:1]} {unexpected[:1]}")
-        self._encode_texts()  # with the mean and spread of the state: the bundled texts may have changed since
+        if before and not (torch.equal(before[0], text.mean) and torch.equal(before[1], text.std)):
+            self._encode_texts()  # the bundled texts, and with them mean and spread, have changed since the run began
 
     def fingerprint(self) -> dict:
         """What must be the same when a run is resumed."""

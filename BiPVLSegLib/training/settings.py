@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +80,7 @@ class RunSettings:
     augmentation: dict[str, Any]
 
     @classmethod
-    def from_preset(cls, preset: Preset, overrides: list[str] = ()) -> RunSettings:
+    def from_preset(cls, preset: Preset, overrides: Sequence[str] = ()) -> RunSettings:
         """``overrides`` are "key=value", a section before a dot: ``steps=100``, ``model.widths=[8,16,32,64,64]``.
 
         Raises:

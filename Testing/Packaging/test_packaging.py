@@ -37,6 +37,7 @@ NOT_INSTALLED = {
     "Resources/Evaluation/*": "evaluation of data sets",
     "Resources/Screenshots/*": "for pages about the extension",
     "Resources/Wordings/*": "training and evaluation",
+    "BiPVLSegLib/py.typed": "for type checkers",
 }
 
 
