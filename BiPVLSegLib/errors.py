@@ -49,3 +49,11 @@ class TrainingError(BiPVLError):
 
 class Cancelled(BiPVLError):
     """The user stopped the run; nothing was written."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python or PyTorch says that the memory of the computer or of its graphics card is full."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

@@ -7,11 +7,12 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
 
-from ..errors import BiPVLError, Cancelled
+from ..errors import BiPVLError, Cancelled, is_out_of_memory
 from . import concepts, demo, devices, evaluate, models, phantoms, remove, segment, serve, train
 
 COMMANDS = (demo, segment, train, evaluate, models, concepts, phantoms, devices, remove, serve)
@@ -82,8 +83,24 @@ def main(arguments: list[str] | None = None) -> int:
         if options.traceback or not ours or importlib.util.find_spec("BiPVLSegLib.training"):
             raise
         return _failed(options, NOT_PART_OF_THE_EXTENSION, EXIT_ERROR)
-    except MemoryError:
-        return _failed(options, "The computer's memory is full; crop the volume or ask for fewer organs.", EXIT_ERROR)
+    except (MemoryError, RuntimeError) as error:
+        message = _system_problem(error)
+        if options.traceback or message is None:
+            raise
+        return _failed(options, message, EXIT_ERROR)
+
+
+def _system_problem(error: MemoryError | RuntimeError) -> str | None:
+    """A sentence for what the computer and not the program is to blame for."""
+    if is_out_of_memory(error):
+        return (
+            "The memory is full; crop the volume, ask for fewer organs, use --device cpu, or train with a smaller patch_size or "
+            "batch_size."
+        )
+    if re.search(r"CUDA|cuDNN|cuBLAS|NVIDIA|\bMPS\b", str(error)):
+        reason = str(error).strip().splitlines()[0]
+        return f"The graphics card does not work ({reason}); use --device cpu, or update its driver and PyTorch."
+    return None
 
 
 def _failed(options: argparse.Namespace, message: str, code: int) -> int:

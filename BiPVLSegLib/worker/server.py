@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import BiPVLError, InputError, NotEnoughMemoryError, OutputError
+from ..errors import BiPVLError, InputError, NotEnoughMemoryError, OutputError, is_out_of_memory
 from ..geometry.region import BoxRegion
 from ..io.volume import volume_from_array
 from ..model_store import find_model
@@ -74,7 +74,7 @@ class Server:
             self._error(identifier, str(error), "input")
         except Exception as error:  # the next job must not suffer from this one
             traceback.print_exc(file=sys.stderr)
-            if _out_of_memory(error):
+            if is_out_of_memory(error):
                 self._error(identifier, OUT_OF_MEMORY, "memory")
             else:
                 self._segmenter = self._loaded = None
@@ -171,13 +171,6 @@ def _state_of_files(folder: Path) -> tuple:
             f"The model in {folder} cannot be read ({error.strerror}); copy the model folder again."
         ) from error
     return tuple((path.name, state.st_mtime_ns, state.st_size) for path, state in states)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
 def _free_memory() -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from BiPVLSegLib.concepts import load_concepts
+from BiPVLSegLib.paths import models_folder
+
+BUNDLED = sorted(config.parent.name for config in models_folder().glob("*/config.json"))
 
 
 @pytest.fixture
@@ -55,12 +58,12 @@ def test_models_in_the_users_folder_are_listed(catalogue, userModels):
     (userModels / ".hidden").mkdir()
     entry = catalogue.find("abdomen")
     assert (entry.origin, entry.modality, entry.structures) == ("user", "CT", ("liver", "spleen"))
-    assert names(catalogue) == ["cardiac-mr", "abdomen"]
+    assert names(catalogue) == [*BUNDLED, "abdomen"]
 
 
 def test_a_users_model_replaces_the_bundled_one_of_its_name(catalogue, userModels):
     makeModel(userModels / "cardiac-mr", modality="CT")
-    assert names(catalogue) == ["cardiac-mr"]
+    assert names(catalogue) == BUNDLED
     assert catalogue.find("CARDIAC-MR").origin == "user"
 
 
@@ -69,7 +72,7 @@ def test_a_model_that_was_added_and_lies_in_the_users_folder_is_listed_once(cata
 
     folder = makeModel(userModels / "abdomen")
     Settings().modelFolders = [str(folder), str(folder / ".." / "abdomen")]
-    assert names(catalogue) == ["cardiac-mr", "abdomen"]
+    assert names(catalogue) == [*BUNDLED, "abdomen"]
 
 
 def test_many_organs_are_counted_in_the_title(catalogue, userModels):
@@ -197,7 +200,7 @@ def test_an_added_folder_that_is_gone_stays_in_the_list_until_removed(catalogue,
     entry = catalogue.find("liver")
     assert "is gone" in entry.problem
     catalogue.remove(entry)
-    assert names(catalogue) == ["cardiac-mr"]
+    assert names(catalogue) == BUNDLED
 
 
 def test_a_bundled_model_cannot_be_removed(catalogue):
@@ -217,7 +220,7 @@ def test_removing_an_added_folder_leaves_its_files(catalogue, tmp_path):
     assert "Its files stay" in catalogue.describeRemoval(entry)
     assert "off the list" in catalogue.remove(entry)
     assert (folder / "model.safetensors").is_file()
-    assert names(catalogue) == ["cardiac-mr", other.name]
+    assert names(catalogue) == [*BUNDLED, other.name]
 
 
 def test_removing_a_users_model_deletes_its_files_after_saying_so(catalogue, userModels):
@@ -229,7 +232,7 @@ def test_removing_a_users_model_deletes_its_files_after_saying_so(catalogue, use
     assert folder.is_dir()
     assert "deleted" in catalogue.remove(entry)
     assert not folder.exists() and kept.is_dir()
-    assert names(catalogue) == ["cardiac-mr", "kept"]
+    assert names(catalogue) == [*BUNDLED, "kept"]
 
 
 def test_a_linked_model_loses_its_link_and_not_its_files(catalogue, userModels, tmp_path):

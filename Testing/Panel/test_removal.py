@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import slicer
 from panel_steps import START_SECONDS, run, segmentations, until_running
+from test_model_catalogue import BUNDLED
 
 pytestmark = pytest.mark.clicks
 
@@ -83,7 +84,7 @@ def test_yes_removes_models_settings_and_leftovers_and_the_panel_shows_defaults(
     assert panel.text("deviceComboBox") == "Automatic" and panel.text("precisionComboBox") == "Automatic"
     assert panel.find("keepWorkerCheckBox").checked and panel.find("idleMinutesSpinBox").value == 10
     box = panel.find("modelComboBox")
-    assert [box.itemText(index).partition(" ")[0] for index in range(box.count)] == ["cardiac-mr"]
+    assert [box.itemText(index).partition(" ")[0] for index in range(box.count)] == BUNDLED
     status = panel.text("statusLabel")
     assert status.startswith("Removed:") and "my-heart" in status and "settings" in status and "leftovers" in status
     panel.widget.exit()
