@@ -16,6 +16,7 @@ from BiPVLSegLib.data.synthesis import Synthesis, SynthesizeImaged
 from BiPVLSegLib.data.transforms import AUGMENTATION
 from BiPVLSegLib.errors import InputError
 from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
+from BiPVLSegLib.tools import brain_datalist
 
 SHAPE = (40, 44, 36)
 SYNTHESIS = {
@@ -159,3 +160,32 @@ def test_patches_are_centred_on_what_is_segmented_not_on_skin_and_bone(datalist)
     )  # fmt: skip
     centres = [int(data[number]["label"][4, 4, 4]) for number in range(30)]
     assert set(centres) <= {3, 7, 42} and len(set(centres)) > 1
+
+
+@pytest.fixture
+def head_maps(tmp_path):
+    """A folder as SynthSeg's label maps come: left and right white matter, fluid around the brain, skull."""
+    names = ["background", "left cerebral white matter", "background", "right cerebral white matter", "background"]
+    priors = {"generation_labels": [0, 2, 24, 41, 502], "synthseg_segmentation_names": names}
+    (tmp_path / "generation_priors.json").write_text(json.dumps(priors), encoding="utf-8")
+    for number in range(3):
+        nib.save(nib.Nifti1Image(label_map(), np.eye(4)), tmp_path / f"training_seg_{number}.nii.gz")
+    return tmp_path
+
+
+def test_brain_datalist_keeps_sides_apart_and_lets_them_look_alike(head_maps):
+    content = brain_datalist.datalist(head_maps)
+    assert content["labels"]["left cerebral white matter"] == [2] and content["labels"]["cerebrospinal fluid"] == [24]
+    assert len(content["training"]) == 1 and len(content["validation"]) == 2
+    tissues = {tuple(tissue["values"]): tissue for tissue in content["synthesis"]["tissues"]}
+    assert set(tissues) == {(2, 41), (24,), (502,)}
+    assert tissues[2, 41]["mean"] == [0, 255] and "T1" in tissues[2, 41]["contrasts"]
+    Synthesis.from_dict(content["synthesis"], "brain")
+
+
+def test_t1_only_images_have_bright_white_matter_and_dark_fluid(head_maps):
+    content = brain_datalist.datalist(head_maps, t1_only=True)
+    tissues = Synthesis.from_dict(content["synthesis"], "brain").tissues
+    white, fluid, skull = (next(t for t in tissues if value in t.values) for value in (2, 24, 502))
+    assert white.mean[0] > fluid.mean[1] and not white.contrasts
+    assert skull.mean == (0, 255), "nothing is known of it"
