@@ -111,6 +111,26 @@ class BiPVLSegModel(PreTrainedModel):
         Returns:
             logits (B, N + 1, D, H, W), background first (nested: (B, N, D, H, W)), or a TrainingOutput.
         """
+        deep, skips, text = self._look(image, text, class_mask)
+        features = self.decoder(image, skips)
+        classes = class_vectors(text) if self.text is not None and self.config.head == "class-bound" else None
+        if classes is None:
+            logits = self.head(features[0])
+        else:
+            logits = self.head(features[0], classes, class_mask)
+        if not training_output:
+            return logits
+        class_map, visual = self.class_embeddings(deep, classes, class_mask)
+        return TrainingOutput(logits, class_map, visual, self.guide(features))
+
+    def class_vectors(self, image: Tensor, text: TextTokens) -> Tensor:
+        """What the class-bound head reads: (B, N, C), one vector per row after all stages; no decoder is run."""
+        return class_vectors(self._look(image, text, None)[2])
+
+    def _look(
+        self, image: Tensor, text: TextTokens | None, class_mask: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], TextTokens | None]:
+        """Both encoders with the fusion between them: deepest features, what the decoder gets of each stage, text."""
         if text is not None:
             text = text.expand(len(image))
             if class_mask is not None:
@@ -123,16 +143,7 @@ class BiPVLSegModel(PreTrainedModel):
                 text = self.text.forward_stage(stage, text)
                 x, text = self._fuse(stage, x, text)
             skips.append(self.encoder.skip(x))
-        features = self.decoder(image, skips)
-        classes = class_vectors(text) if self.text is not None and self.config.head == "class-bound" else None
-        if classes is None:
-            logits = self.head(features[0])
-        else:
-            logits = self.head(features[0], classes, class_mask)
-        if not training_output:
-            return logits
-        class_map, visual = self.class_embeddings(x, classes, class_mask)
-        return TrainingOutput(logits, class_map, visual, self.guide(features))
+        return x, skips, text
 
     def guide(self, features: list[Tensor]) -> list[Tensor]:
         """Logits of the fixed guide heads."""

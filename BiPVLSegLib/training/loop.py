@@ -20,6 +20,7 @@ from ..errors import OutputError, TrainingError
 from ..inference.device import describe_device
 from ..model.loading import quiet
 from . import distributed
+from .binding import bind
 from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
 from .logs import RunLog
 from .run import TrainingRun
@@ -89,7 +90,6 @@ def _train(
     t = run.training
     steps = t.steps if not t.epochs else max(1, round(t.epochs * len(run.patches.items) / t.batch_size))
     first, best = load_training_state(last, run) if resume else (0, -1.0)
-    run.distribute()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,6 +102,11 @@ def _train(
         lambda items: quiet_bar(items, desc="Preparing volumes", unit="volume"), distributed.rank(), distributed.count()
     )
     distributed.wait_for_all()
+    if run.channels is not None and not first:
+        left = bind(run, run.channels)
+        if writer:
+            tqdm.write(f"The texts were bound to the channels of {t.init_from}; {left:.0%} of their variance is left.")
+    run.distribute()
     bar = quiet_bar(total=steps, initial=first, desc="Training", unit="step")
     batches, pace = run.batches(first, end), Pace(t.batch_size)
     health = torch.zeros((), device=run.device)  # becomes NaN with the first loss or gradient that is no number

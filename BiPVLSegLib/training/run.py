@@ -24,6 +24,7 @@ from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, Uncert
 from ..model import BiPVLSegConfig, build_model, load_model
 from ..paths import concepts_folder
 from . import distributed
+from .binding import Channels, channels_of
 from .settings import RunSettings
 from .step import TrainingStep
 
@@ -62,6 +63,7 @@ class TrainingRun:
                 f"The text encoder '{t.text_encoder}' cannot be loaded ({reason}); give a bundled name or a folder with "
                 "model.safetensors and tokenizer files."
             ) from error
+        self.channels: Channels | None = None
         if t.init_from:
             self._start_from(t.init_from)
         self.mappings = [pair_labels(datalist, concepts, preset.regions) for datalist in datalists]
@@ -95,13 +97,16 @@ class TrainingRun:
 
     def _start_from(self, name_or_folder: str) -> None:
         """Takes over every weight of another model that fits by name and shape, for fine-tuning."""
-        state, own = load_model(name_or_folder).state_dict(), self.model.state_dict()
+        model = load_model(name_or_folder)
+        state, own = model.state_dict(), self.model.state_dict()
         fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
         if not any(key.startswith("encoder.") for key in fitting):
             raise TrainingError(
                 f"The model '{name_or_folder}' has another vision encoder; nothing of it can be taken over."
             )
         self.model.load_state_dict(fitting, strict=False)
+        if self.model.config.network == "bipvlseg" and self.model.config.head == "class-bound":
+            self.channels = channels_of(model, self.concepts.names, self.model.decoder.widths[0])
 
     def _row_sampling(self) -> RowSampling:
         if self.settings.training.rows == "all" or self.model.config.head == "fixed":
