@@ -1,18 +1,19 @@
 """Makes the model folder that ships from the folder of a training run.
 
-    python -m BiPVLSegLib.tools.bundle_model RUN Resources/Models/NAME [REPORT ...]
+    python -m BiPVLSegLib.tools.bundle_model RUN Resources/Models/NAME [REPORT ...] [--bits N]
 
 REPORTs are folders that ``evaluate`` wrote for this model, one per data set: their figures, on the input grids of all cases,
 take the place of those of the validation during training.
 
-Weights are stored in eight bits (``model.compact``), and the guide heads, which only training uses, are left out.
+Weights are stored in eight bits, or in fewer of them (``model.compact``). The guide heads, which only training uses, are left
+out.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from ..model_store import find_model
 from ..training.checkpoint import replace_folder
 
 
-def bundle(run: Path, target: Path, *reports: Path) -> None:
+def bundle(run: Path, target: Path, *reports: Path, bits: int = 8) -> None:
     source = find_model(run)
     trained = load_model(source)
     settings = trained.config.to_dict() | {"auxiliary_head": False}
@@ -36,7 +37,7 @@ def bundle(run: Path, target: Path, *reports: Path) -> None:
         with quiet():
             model.save_pretrained(folder)
         own = {k: v for k, v in state.items() if not (trained.config.shared_text and k.startswith("text.bert."))}
-        save_compact(own, folder / "model.safetensors")
+        save_compact(own, folder / "model.safetensors", bits)
         shutil.copy(source / "concepts.csv", folder)
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
         record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
@@ -58,5 +59,15 @@ def validation_scores(reports: Sequence[Path]) -> dict[str, float]:
     return scores | {"dice/mean": sum(scores.values()) / len(scores)}
 
 
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("report", type=Path, nargs="*")
+    parser.add_argument("--bits", type=int, choices=range(2, 9), default=8, metavar="N", help="2 to 8; default: 8")
+    return parser
+
+
 if __name__ == "__main__":
-    bundle(*map(Path, sys.argv[1:]))
+    chosen = build_parser().parse_args()
+    bundle(chosen.run, chosen.target, *chosen.report, bits=chosen.bits)

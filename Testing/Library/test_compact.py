@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,17 @@ def test_a_missing_scale_is_a_sentence(trained, tmp_path: Path):
     save_file({k: v for k, v in tensors.items() if k != key}, folder / "model.safetensors", METADATA)
     with pytest.raises(ModelError, match="scale of .* is missing.*copy the model folder again"):
         load_model(folder)
+
+
+def test_fewer_bits_compress_better_and_err_more(tmp_path: Path):
+    torch.manual_seed(0)
+    state = {"kernel": torch.randn(64, 256)}
+    sizes, errors = [], []
+    for bits in (8, 6):
+        file = tmp_path / f"{bits}.safetensors"
+        save_compact(state, file, bits)
+        sizes.append(len(zlib.compress(file.read_bytes())))
+        errors.append((load_compact(file)["kernel"] - state["kernel"]).abs().max())
+    assert sizes[1] < 0.85 * sizes[0] and errors[0] < errors[1] < 0.08
+    with pytest.raises(ValueError, match="2 to 8"):
+        save_compact(state, tmp_path / "w", 1)
