@@ -25,8 +25,9 @@ from .volumesnapshot import VolumeSnapshot
 
 __all__ = ["UNSURE_BELOW", "Outcome", "PreparedFrame", "importFrames", "prepareFrame", "tableOf", "unsureOf"]
 
-# Mean probability inside a segment. Of the bundled cardiac model's 60 segments in 20 validation volumes two lie below, with
-# Dice 0.73 and 0.81 (mean 0.90); in images of another part of the body nearly all do (0.68 to 0.93).
+# Mean probability inside a segment, where a model names no limit of its own. Of the bundled cardiac model's 60 segments in 20
+# validation volumes two lie below, with Dice 0.73 and 0.81 (mean 0.90); in images of another part of the body nearly all do
+# (0.68 to 0.93).
 UNSURE_BELOW = 0.93
 
 
@@ -68,10 +69,21 @@ class PreparedFrame:
     def confidence(self) -> dict[str, float | None]:
         return {name: self.result.confidence.get(name) for name in self.result.concepts.names}
 
+    def isUnsure(self, name: str) -> bool:
+        """Whether a person should look at this organ; one that was not found has no confidence."""
+        confidence = self.confidence[name]
+        return confidence is not None and confidence < self.result.info.get("unsure_below", UNSURE_BELOW)
+
+    def remark(self, name: str) -> str:
+        """What the table says of an organ: nothing where all is well."""
+        if self.confidence[name] is None:
+            return _("not found")
+        return _("unsure") if self.isUnsure(name) else ""
+
     def rows(self) -> list[Row]:
         return [
             Row(self.frame.indexValue, name, self.volumesMl[name], self.meanIntensity.get(name), confidence,
-                _remark(confidence))
+                self.remark(name))
             for name, confidence in self.confidence.items()
         ]  # fmt: skip
 
@@ -123,7 +135,7 @@ def importFrames(
     _flagUnsure(node, ids, shown)
     table = fillTable(request, node, [row for part in prepared for row in part.rows()])
     volumes = addProbabilityVolumes(request.volumeNode, node, shown.probabilities)
-    unsure = [name for name in ids if any(_remark(part.confidence[name]) for part in prepared)]
+    unsure = [name for name in ids if any(part.remark(name) for part in prepared)]
     return Outcome(
         segmentationNode=node,
         segmentIds=ids,
@@ -183,12 +195,6 @@ def _sequenceToUpdate(request: SegmentationRequest):
     return request.browser.GetSequenceNode(request.outputNode)
 
 
-def _remark(confidence: float | None) -> str:
-    if confidence is None:
-        return _("not found")
-    return _("unsure") if confidence < UNSURE_BELOW else ""
-
-
 def _flagUnsure(segmentationNode, ids: dict[str, str], shown: PreparedFrame) -> None:
     """Marks segments as Slicer's segment list shows it; a mark of an earlier run is taken back."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -196,8 +202,7 @@ def _flagUnsure(segmentationNode, ids: dict[str, str], shown: PreparedFrame) -> 
         segment = segmentationNode.GetSegmentation().GetSegment(identifier)
         if segment is None:  # the frame that is shown was not among those that were segmented
             continue
-        confidence = shown.confidence[name]
-        if confidence is not None and confidence < UNSURE_BELOW:
+        if shown.isUnsure(name):
             logic.SetSegmentStatus(segment, logic.Flagged)
         elif logic.GetSegmentStatus(segment) == logic.Flagged:
             logic.SetSegmentStatus(segment, logic.NotStarted)

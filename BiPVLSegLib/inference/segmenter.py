@@ -151,6 +151,7 @@ class Segmenter:
             "seconds": round(time.monotonic() - started, 2),
             "windows": part.plan.count,
             "working_size": list(grid.shape),
+            "unsure_below": self.config.unsure_below,
             "notes": notes,
         }
         if region is not None:

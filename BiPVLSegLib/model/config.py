@@ -56,6 +56,8 @@ class BiPVLSegConfig(PretrainedConfig):
         preprocessing: see ``DEFAULT_PREPROCESSING``.
         concepts: name of the concept set that belongs to the model.
         keep_largest: classes that are one connected piece in every patient; smaller pieces are taken away after a run.
+        unsure_below: mean probability inside a segment below which a person is asked to look at it. Networks differ in
+            how sure they are; the default was measured with ``cardiac-mr`` (docs/model-cards.md).
         regions: for nested classes, the label values of the training data that make up each class, by class name.
     """
 
@@ -96,6 +98,7 @@ class BiPVLSegConfig(PretrainedConfig):
         concepts: str = "",
         regions: dict | None = None,
         keep_largest: tuple[str, ...] = (),
+        unsure_below: float = 0.93,
         format_version: int = FORMAT_VERSION,
         **kwargs,
     ):
@@ -133,6 +136,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.preprocessing = {**DEFAULT_PREPROCESSING, **(preprocessing or {})}
         self.concepts = concepts
         self.keep_largest = list(keep_largest)
+        self.unsure_below = float(unsure_below)
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
         self.format_version = format_version
         if not use_text and head != "fixed":

@@ -190,7 +190,8 @@ class TrainingRun:
         ignored = ("device", "workers", "validate_every", "validation_cases", "cache")
         training = {k: v for k, v in dataclasses.asdict(self.training).items() if k not in ignored}
         sections = {name: getattr(self.settings, name) for name in ("model", "preprocessing", "augmentation")}
-        sections["model"] = {k: v for k, v in sections["model"].items() if k != "keep_largest"}  # not used in training
+        unused = ("keep_largest", "unsure_below")  # in training
+        sections["model"] = {k: v for k, v in sections["model"].items() if k not in unused}
         data = {"data": [[case.name for case in d.split("training")] for d in self.datalists]}
         texts = {"concepts": [concept.texts for concept in self.concepts]}
         return _plain({**training, **sections, **data, **texts})

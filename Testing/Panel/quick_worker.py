@@ -24,6 +24,7 @@ BEHAVIOUR = {
     "damage": None,  # what is cut off or left out of the answer: "answer.json" or "labelmap.npy"
     "confidence": {},  # by name; 0.95 for the others that were found
     "notes": [],
+    "info": {},  # more entries of the result's info
     "silent": False,  # neither "ready" nor anything else
 }
 
@@ -91,7 +92,7 @@ def write(folder: Path, job, voxels: np.ndarray, table, behaviour: dict) -> None
     maps = None
     if job.probabilities:
         maps = np.stack([np.float32(0.75) * (labels == v + 1) for v in range(len(table))])
-    info = {"model": "quick", "notes": behaviour["notes"]}
+    info = {"model": "quick", "notes": behaviour["notes"], **behaviour["info"]}
     result = SegmentationResult(labels, job.affine, table, info, maps, confidence)
     write_answer(folder, Answer(result, mean_intensities(result, voxels)))
     if behaviour["damage"]:

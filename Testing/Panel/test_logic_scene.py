@@ -250,6 +250,11 @@ def test_the_table(logic, segment, worker):
     assert list(outcome.volumesMl.values()) == pytest.approx(volumes)
 
 
+def test_a_model_may_have_its_own_limit_of_being_unsure(segment, worker):
+    worker.set(confidence={"Left kidney": 0.72, "Spleen": 0.69}, info={"unsure_below": 0.7})
+    assert column(tableOf(segment(add_ct())), "Note") == ["", "unsure", "not found"]
+
+
 def test_unsure_segments_are_flagged_in_slicers_own_list(segment, worker):
     status = slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus
     flagged = slicer.vtkSlicerSegmentationsModuleLogic.Flagged
