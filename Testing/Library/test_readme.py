@@ -40,7 +40,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIPVLSEG_MODELS", str(tmp_path / "models"))
     heart = cine_phantom(seed=1, shape=(64, 64, 6), spacing=(3.0, 3.0, 10.0))
-    nibabel.save(nibabel.Nifti1Image(heart.image, heart.affine), tmp_path / "scan.nii.gz")
+    for name in ("scan.nii.gz", "head-t1.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(heart.image, heart.affine), tmp_path / name)
     nibabel.save(nibabel.Nifti1Image(heart.labels, heart.affine), tmp_path / "labels-of-scan.nii.gz")
     beating = np.stack([heart.image, heart.image[::-1]], axis=-1)
     nibabel.save(nibabel.Nifti1Image(beating, heart.affine), tmp_path / "beating.nii.gz")
