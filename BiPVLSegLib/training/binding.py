@@ -8,6 +8,7 @@ fitted to the channels of the old one, class by class and in all wordings. It ta
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +47,11 @@ def channels_of(model: BiPVLSegModel, classes: tuple[str, ...], features: int) -
     return Channels(weights[rows], torch.tensor([row > 0 for row in rows]), weights[0])
 
 
-def bind(run, channels: Channels, steps: int = STEPS) -> float:
+def bind(run, channels: Channels, steps: int = STEPS, bar: Callable[[Iterator], Iterable] = iter) -> float:
     """Fits the class-bound head of a ``TrainingRun`` to the channels; returns the share of their variance that is left.
 
     To be called before ``run.distribute``, which gives the weights to all processes. The image is a small part of a patch
-    of each of the first steps, so that the texts are as the fusion leaves them.
+    of each of the first steps, so that the texts are as the fusion leaves them. ``bar`` may show how far it is.
     """
     model, device, t = run.model, run.device, run.training
     target, known = channels.classes.to(device), channels.known.to(device)
@@ -59,7 +60,7 @@ def bind(run, channels: Channels, steps: int = STEPS) -> float:
     optimizer = torch.optim.Adam(classifier.parameters(), lr=RATE)
     left = 1.0
     run.train_mode()
-    for step, batch in enumerate(run.batches(0, steps)):
+    for step, batch in enumerate(bar(run.batches(0, steps))):
         rng = np.random.default_rng([t.seed, 3, step])
         rows = draw_rows(run.concepts.concepts, run.foreign, run.sampling, rng, run.wordings)
         single = [(n, members[0]) for n, members in enumerate(rows.classes) if len(members) == 1]

@@ -103,7 +103,7 @@ def _train(
     )
     distributed.wait_for_all()
     if run.channels is not None and not first:
-        left = bind(run, run.channels)
+        left = bind(run, run.channels, bar=partial(quiet_bar, desc="Binding the texts", unit="step"))
         if writer:
             tqdm.write(f"The texts were bound to the channels of {t.init_from}; {left:.0%} of their variance is left.")
     run.distribute()
