@@ -47,10 +47,13 @@ class ModelSection:
         """Follows another parameter node, or none while the scene is closed. A new one gets the default model."""
         self._parameters = parameters
         if parameters is not None and not parameters.model:
-            default = next((e for e in self._entries if e.name == DEFAULT_MODEL), next(iter(self._entries), None))
-            if default is not None:
-                parameters.model = default.name
+            parameters.model = self._defaultName()
         self.show()
+
+    def _defaultName(self) -> str:
+        """The model to begin with; empty where there is none at all."""
+        names = [entry.name for entry in self._entries]
+        return DEFAULT_MODEL if DEFAULT_MODEL in names else next(iter(names), "")
 
     def show(self) -> None:
         """Puts the model of the parameter node into the list."""
@@ -159,8 +162,7 @@ class ModelSection:
             self._dialogs.error(str(error))
             return
         self._list()
-        remaining = next(iter(self._entries), None)
-        self._choose(remaining.name if remaining else "")
+        self._choose(self._defaultName())
         slicer.util.showStatusMessage(done, 5000)
 
     def _onOpenFolder(self) -> None:
