@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from BiPVLSegLib.concepts import ConceptSet, load_concepts
 from BiPVLSegLib.errors import BiPVLError
 
-DEFAULT_MODEL = "cardiac-mr"
+from .request import DEFAULT_MODEL
 
 
 class ModelSection:
