@@ -1,21 +1,22 @@
-"""Weights in eight bits, for models that ship: half the size of half precision, in a repository that may not grow.
+"""Weights in eight bits or fewer, for what ships: a repository may not grow.
 
-Matrices and kernels are stored as int8 with one scale per output channel; vectors, and what is small, in half precision. They
-are brought back to float32 when a model is loaded, so it computes as ever. With fewer levels than eight bits have, a file is as
-long, but git and zip files store it in less.
+Matrices and kernels are stored as whole numbers with one scale per output channel; vectors, and what is small, in half
+precision. They are brought back to float32 when they are loaded, so a model computes as ever. Eight bits are plain int8; fewer
+are packed, so that six bits take three quarters of a byte.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-SCALE = ".scale"
-METADATA = {"format": "pt", "weights": "int8"}
+SCALE, SHAPE = ".scale", ".shape"
+METADATA = {"format": "pt", "weights": "int8"}  # "bits": how many are used, where they are fewer than eight
 SMALL = 4096  # elements; smaller tensors would save nothing
 
 
@@ -26,22 +27,28 @@ def is_compact(file: Path) -> bool:
 
 
 def save_compact(state: dict[str, Tensor], file: Path, bits: int = 8) -> None:
-    """Writes a state dict in eight bits, of which ``bits`` (2 to 8) are used."""
+    """Writes a state dict in so many bits, 2 to 8."""
     if not 2 <= bits <= 8:
         raise ValueError(f"bits must be 2 to 8, not {bits}")
     largest = 2 ** (bits - 1) - 1
-    packed: dict[str, Tensor] = {}
+    stored: dict[str, Tensor] = {}
     for key, tensor in state.items():
         if not tensor.is_floating_point():
-            packed[key] = tensor
+            stored[key] = tensor
         elif tensor.ndim < 2 or tensor.numel() < SMALL:
-            packed[key] = tensor.half()
+            stored[key] = tensor.half()
         else:
-            scale = tensor.flatten(1).abs().amax(1).clamp(min=1e-8) / largest
-            rows = (-1, *[1] * (tensor.ndim - 1))
-            packed[key] = (tensor.float() / scale.view(rows)).round().to(torch.int8)
-            packed[key + SCALE] = scale.float()
-    save_file({key: tensor.contiguous() for key, tensor in packed.items()}, file, METADATA)
+            rows = tensor.detach().float().flatten(1)
+            scale = rows.abs().amax(1).clamp(min=1e-8) / largest
+            whole = (rows / scale[:, None]).round()
+            stored[key + SCALE] = scale
+            if bits == 8:
+                stored[key] = whole.to(torch.int8).view(tensor.shape)
+            else:
+                stored[key] = _packed(whole + largest, bits)
+                stored[key + SHAPE] = torch.tensor(tensor.shape)
+    metadata = METADATA if bits == 8 else {**METADATA, "bits": str(bits)}
+    save_file({key: tensor.contiguous() for key, tensor in stored.items()}, file, metadata)
 
 
 def load_compact(file: Path) -> dict[str, Tensor]:
@@ -51,15 +58,35 @@ def load_compact(file: Path) -> dict[str, Tensor]:
         ValueError: the file is incomplete.
     """
     with safe_open(file, framework="pt") as opened:
-        packed = {key: opened.get_tensor(key) for key in opened.keys()}
+        bits = int(opened.metadata().get("bits", 8))
+        stored = {key: opened.get_tensor(key) for key in opened.keys()}
     state = {}
-    for key, tensor in packed.items():
-        scale = packed.get(key + SCALE)
-        if key.endswith(SCALE) and key.removesuffix(SCALE) in packed:
+    for key, tensor in stored.items():
+        if any(key.endswith(end) and key.removesuffix(end) in stored for end in (SCALE, SHAPE)):
             continue
-        if scale is not None:
-            tensor = tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
-        elif tensor.dtype == torch.int8:
-            raise ValueError(f"the scale of {key} is missing")
+        if tensor.dtype in (torch.int8, torch.uint8):
+            missing = [end[1:] for end in (SCALE, SHAPE)[: 1 + (bits < 8)] if key + end not in stored]
+            if missing:
+                raise ValueError(f"the {missing[0]} of {key} is missing")
+            if bits < 8:
+                shape = stored[key + SHAPE].tolist()
+                tensor = _unpacked(tensor, bits, shape) - (2 ** (bits - 1) - 1)
+            tensor = tensor.float() * stored[key + SCALE].view(-1, *[1] * (tensor.ndim - 1))
         state[key] = tensor.float() if tensor.is_floating_point() else tensor
     return state
+
+
+def _packed(rows: Tensor, bits: int) -> Tensor:
+    """Rows of whole numbers below 2**bits -> rows of bytes, without unused bits between them."""
+    digits = np.unpackbits(rows.to(torch.uint8).numpy()[..., None], axis=-1)[..., 8 - bits :]
+    return torch.from_numpy(np.packbits(digits.reshape(len(rows), -1), axis=1))
+
+
+def _unpacked(rows: Tensor, bits: int, shape: list[int]) -> Tensor:
+    """The way back, to a tensor of float32 of that shape."""
+    count = int(np.prod(shape[1:]))
+    digits = np.unpackbits(rows.numpy(), axis=1, count=count * bits).reshape(len(rows), count, bits)
+    values = np.zeros((len(rows), count), np.float32)
+    for place in range(bits):
+        values += digits[..., place] * np.float32(2 ** (bits - 1 - place))
+    return torch.from_numpy(values).view(shape)

