@@ -127,6 +127,13 @@ class BiPVLSegModel(PreTrainedModel):
         """What the class-bound head reads: (B, N, C), one vector per row after all stages; no decoder is run."""
         return class_vectors(self._look(image, text, None)[2])
 
+    def look(self, image: Tensor, text: TextTokens, decode: bool = False) -> tuple[list[Tensor], Tensor, Tensor | None]:
+        """What image and text are after they have looked at each other: features of the fused stages, the class vectors
+        (B, N, C), and with ``decode`` the decoder's features (B, F, D, H, W)."""
+        _, skips, text = self._look(image, text, None)
+        features = self.decoder(image, skips)[0] if decode else None
+        return [skips[stage] for stage in self.config.fusion_stages], class_vectors(text), features
+
     def _look(
         self, image: Tensor, text: TextTokens | None, class_mask: Tensor | None
     ) -> tuple[Tensor, list[Tensor], TextTokens | None]:

@@ -23,6 +23,7 @@ from . import distributed
 from .binding import bind
 from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
 from .logs import RunLog
+from .rehearsal import check_rehearsal, rehearse
 from .run import TrainingRun
 from .schedule import learning_rate
 from .settings import RunSettings
@@ -88,6 +89,8 @@ def _train(
         )
     run = TrainingRun(datalists, concepts, preset, settings)
     t = run.training
+    if t.rehearsal:
+        check_rehearsal(run)
     steps = t.steps if not t.epochs else max(1, round(t.epochs * len(run.patches.items) / t.batch_size))
     first, best = load_training_state(last, run) if resume else (0, -1.0)
     try:
@@ -102,14 +105,34 @@ def _train(
         lambda items: quiet_bar(items, desc="Preparing volumes", unit="volume"), distributed.rank(), distributed.count()
     )
     distributed.wait_for_all()
-    if run.channels is not None and not first:
+    if run.channels is not None and not resume:
         left = bind(run, run.channels, bar=partial(quiet_bar, desc="Binding the texts", unit="step"))
         if writer:
             tqdm.write(f"The texts were bound to the channels of {t.init_from}; {left:.0%} of their variance is left.")
+    elif t.rehearsal and not resume:
+        left = rehearse(run, t.rehearsal, bar=partial(quiet_bar, desc="Rehearsing the texts", unit="step"))
+        if writer:
+            tqdm.write(
+                f"Other words now say what the table's own say, but for {left:.1%} of the variance over classes."
+            )
     run.distribute()
     bar = quiet_bar(total=steps, initial=first, desc="Training", unit="step")
     batches, pace = run.batches(first, end), Pace(t.batch_size)
     health = torch.zeros((), device=run.device)  # becomes NaN with the first loss or gradient that is no number
+
+    def checkpoint(done: int) -> None:
+        nonlocal scores, best
+        scores = validator()
+        better = not scores or scores["dice/mean"] > best  # without validation volumes the newest is the best
+        best = scores.get("dice/mean", best) if better else best
+        if log is not None:
+            log.write(done, scores)
+            if scores:
+                tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
+            if better:
+                replace_folder(best_folder, partial(write_model, run=run, step=done, scores=scores))
+            replace_folder(last, partial(write_last, run=run, step=done, scores=scores, best=best))
+        distributed.wait_for_all()
 
     for step in range(first, end):
         with pace.waiting():
@@ -142,19 +165,11 @@ def _train(
                 log.write(done, values)
             bar.set_postfix(loss=f"{values['segmentation']:.3f}", best=f"{max(best, 0):.3f}")
         if validate:
-            scores = validator()
-            better = not scores or scores["dice/mean"] > best  # without validation volumes the newest is the best
-            best = scores.get("dice/mean", best) if better else best
-            if log is not None:
-                log.write(done, scores)
-                if scores:
-                    tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
-                if better:
-                    replace_folder(best_folder, partial(write_model, run=run, step=done, scores=scores))
-                replace_folder(last, partial(write_last, run=run, step=done, scores=scores, best=best))
-            distributed.wait_for_all()
+            checkpoint(done)
             pace.restart()
 
+    if not steps and not resume:
+        checkpoint(0)
     bar.close()
     if log is not None:
         log.close()

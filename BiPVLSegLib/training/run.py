@@ -64,6 +64,7 @@ class TrainingRun:
                 "model.safetensors and tokenizer files."
             ) from error
         self.channels: Channels | None = None
+        self.start_classes: tuple[str, ...] = ()
         if t.init_from:
             self._start_from(t.init_from)
         self.mappings = [pair_labels(datalist, concepts, preset.regions) for datalist in datalists]
@@ -105,6 +106,7 @@ class TrainingRun:
                 f"The model '{name_or_folder}' has another vision encoder; nothing of it can be taken over."
             )
         self.model.load_state_dict(fitting, strict=False)
+        self.start_classes = tuple(model.config.classes)
         if self.model.config.network == "bipvlseg" and self.model.config.head == "class-bound":
             self.channels = channels_of(model, self.concepts.names, self.model.decoder.widths[0])
 

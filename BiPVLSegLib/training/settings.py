@@ -32,6 +32,8 @@ class TrainingSettings:
         text_encoder: bundled name, folder or Hugging Face name.
         freeze_text: the BERT is not trained.
         init_from: name or folder of a model to start from (fine-tuning); weights that do not fit start afresh.
+        rehearsal: steps before the first one in which only what reads texts is trained, with the model of ``init_from`` as
+            teacher (see ``rehearsal``); ``steps`` may then be 0.
         auxiliary_weight: weight of the fixed guide heads in the segmentation loss; 0 builds none.
         class_embedding_loss, global_alignment, local_alignment: the paper's losses, for ablation.
         uncertainty_weights: learned weights of the losses (paper); otherwise their plain sum.
@@ -58,6 +60,7 @@ class TrainingSettings:
     text_encoder: str = "minilm"
     freeze_text: bool = True
     init_from: str = ""
+    rehearsal: int = 0
     auxiliary_weight: float = 0.5
     class_embedding_loss: bool = True
     global_alignment: bool = True
@@ -143,5 +146,5 @@ def _check_types(settings: TrainingSettings) -> None:
             raise TrainingError(f"The setting {f.name} must be a {type(default).__name__}, not {value!r}.")
     if settings.schedule not in ("cosine", "polynomial"):
         raise TrainingError(f"The schedule must be cosine or polynomial, not {settings.schedule!r}.")
-    if settings.batch_size < 1 or settings.steps < 1:
-        raise TrainingError("steps and batch_size must be at least 1.")
+    if settings.batch_size < 1 or settings.steps < (not settings.rehearsal) or settings.rehearsal < 0:
+        raise TrainingError("steps and batch_size must be at least 1; with a rehearsal, steps may be 0.")

@@ -1,0 +1,119 @@
+"""Teaches a trained model more words without changing what it does with its own: the texts rehearse.
+
+The model as it starts is the teacher: under the table's own texts it says which weights each class has in the head and what a
+patch looks like at every stage. The same model under other writers' words, names alone, typing errors, unions and foreign
+organs learns to say the same. Only what reads texts is trained, on small parts of patches, so that a step takes a fraction of a
+training step and sees every row in other words.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..concepts import fold_name
+from ..data.rows import Rows, draw_rows
+from ..errors import TrainingError
+from ..inference.device import autocast
+from ..model import BiPVLSegModel
+from .schedule import learning_rate
+
+RATE, WARMUP, CLIP = 1e-3, 20, 1.0
+PART = 3  # of the deepest grid's cells along each axis: the part of a patch that is looked at
+# Most rows are other people's words. Unions are what only few steps of a training ask for.
+OFTEN = {"subset": 0.5, "most": 0, "reword": 0.8, "misspell": 0.3, "union": 0.5}
+
+
+def check_rehearsal(run) -> None:
+    """Raises TrainingError where a ``TrainingRun`` has nothing to rehearse, or no teacher."""
+    model, start = run.model, run.training.init_from
+    if model.config.network != "bipvlseg" or model.config.head != "class-bound" or model.config.nested:
+        raise TrainingError("rehearsal is for models with a class-bound head and classes that exclude each other.")
+    if run.channels is not None:
+        raise TrainingError(
+            f"The model '{start}' has a fixed head, to which the texts are bound first; rehearse in a second run from this one."
+        )
+    if run.wordings is None:
+        raise TrainingError("rehearsal needs other words than the table's own; leave the setting rows as it is.")
+    known = {fold_name(name) for name in run.start_classes}
+    new = [name for name in run.concepts.names if fold_name(name) not in known]
+    if not start or new:
+        reason = f"the model '{start}' does not know {new[0]}" if start else "there is no init_from"
+        raise TrainingError(f"rehearsal needs a trained model with the same rows to learn from: {reason}.")
+
+
+def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> float:
+    """Trains what reads texts in the model of a ``TrainingRun``; returns how far the class weights that it makes of other words
+    are from those of the table's own, as a share of their variance, over the last steps.
+
+    To be called before ``run.distribute``, which gives the weights to all processes. ``bar`` may show how far it is.
+    """
+    model, device = run.model, run.device
+    teacher = copy.deepcopy(model).eval().requires_grad_(False)
+    own = Rows(tuple((index,) for index in range(len(run.concepts))), run.concepts.concepts)
+    own_text, sampling = run.step.text_tokens(own), replace(run.sampling, **OFTEN)
+    trained = [*model.head.classifier.parameters()]
+    trained += [p for name, p in model.fusion.named_parameters() if ".vision" not in name]
+    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=1e-2)
+    left = 1.0
+    run.train_mode()
+    for step, batch in enumerate(bar(run.batches(0, steps))):
+        rng = np.random.default_rng([run.training.seed, 4, step])
+        rows = draw_rows(run.concepts.concepts, run.foreign, sampling, rng, run.wordings)
+        image = _part(batch["image"][:1].to(device), [PART * side for side in model.config.divisor], rng)
+        with torch.no_grad(), autocast(device, run.dtype):
+            looked, vectors, features = teacher.look(image, own_text, decode=True)
+            weights, features = teacher.head.classifier(vectors[0]).float(), features.float()
+            truth = _logits(teacher, features, weights).softmax(1)
+        with autocast(device, run.dtype):
+            seen, vectors, _ = model.look(image, run.step.text_tokens(rows))
+            found = model.head.classifier(vectors[0]).float()
+        single = [(n, members[0]) for n, members in enumerate(rows.classes) if len(members) == 1]
+        error = torch.zeros((), device=device)
+        if single:
+            places, indices = (list(numbers) for numbers in zip(*single, strict=True))
+            error = F.mse_loss(found[places], weights[indices]) / weights.var(0, correction=0).mean().clamp(min=1e-8)
+            left += (float(error.detach()) - left) / min(step + 1, 50)
+        views = [
+            F.mse_loss(a.float(), b.float()) / b.float().var().clamp(min=1e-8)
+            for a, b in zip(seen, looked, strict=True)
+        ]
+        wanted = _wanted(truth, rows)
+        drawn = -(wanted * _logits(model, features, found).log_softmax(1)).sum(1).mean()
+        loss = error + torch.stack(views).mean() + drawn
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, RATE, min(WARMUP, steps), "cosine")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, CLIP)
+        optimizer.step()
+    return left
+
+
+def _part(image: Tensor, sides: list[int], rng: np.random.Generator) -> Tensor:
+    for axis, side in enumerate(sides, start=2):
+        room = image.shape[axis] - side
+        if room > 0:
+            image = image.narrow(axis, int(rng.integers(room + 1)), side)
+    return image
+
+
+def _logits(model: BiPVLSegModel, features: Tensor, weights: Tensor) -> Tensor:
+    """What rows with these weights (N, F + 1) find in features (1, F, D, H, W): (1, N + 1, D, H, W), background first."""
+    background = model.head.background.detach()[None].to(weights.dtype)
+    kernel, bias = torch.cat([background, weights]).split([features.shape[1], 1], 1)
+    return torch.einsum("nf,bfxyz->bnxyz", kernel / features.shape[1] ** 0.5, features) + bias.view(1, -1, 1, 1, 1)
+
+
+def _wanted(truth: Tensor, rows: Rows) -> Tensor:
+    """Probabilities that the rows should give where the teacher gives ``truth`` for all classes (1, C + 1, D, H, W): of a
+    union the sum of its members, of a foreign organ nothing, and the rest is background."""
+    nothing = torch.zeros_like(truth[:, 0])
+    wanted = [truth[:, [index + 1 for index in members]].sum(1) if members else nothing for members in rows.classes]
+    return torch.stack([1 - sum(wanted), *wanted], 1)

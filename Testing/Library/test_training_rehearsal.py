@@ -1,0 +1,85 @@
+"""A trained model learns other people's words for its rows, and keeps what it does under its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_training import HEART, a_run, small
+
+from BiPVLSegLib.concepts import CONCEPT_FIELDS
+from BiPVLSegLib.errors import TrainingError
+from BiPVLSegLib.model import load_model
+from BiPVLSegLib.training.loop import train
+from BiPVLSegLib.training.rehearsal import check_rehearsal, rehearse
+
+IMAGE = torch.zeros(1, 1, 32, 32, 8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data, bert) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train([data], None, "acdc", folder, [*small(bert), "steps=4"])
+    return folder / "last"
+
+
+def class_weights(model, rows) -> torch.Tensor:
+    with torch.no_grad():
+        return model.head.classifier(model.class_vectors(IMAGE, model.encode(rows))[0])
+
+
+def names_only(rows):
+    return [replace(row, **dict.fromkeys(CONCEPT_FIELDS, "")) for row in rows]
+
+
+def test_other_words_come_to_say_what_the_own_ones_say(trained, data, settings):
+    run = a_run(data, [*settings, f"init_from={trained}", "rehearsal=1"])
+    run.model.eval()
+    own, before = class_weights(run.model, HEART), class_weights(run.model, names_only(HEART))
+    vision = {name: p.clone() for name, p in run.model.named_parameters() if name.startswith(("encoder.", "decoder."))}
+    rehearse(run, 80)
+    run.model.eval()
+    kept, after = class_weights(run.model, HEART), class_weights(run.model, names_only(HEART))
+    assert (after - own).norm() < 0.5 * (before - own).norm()
+    assert (kept - own).norm() < 0.5 * (before - own).norm(), "its own words say what they said"
+    parameters = dict(run.model.named_parameters())
+    assert all(torch.equal(p, parameters[name]) for name, p in vision.items()), "only what reads texts has learnt"
+
+
+def test_a_run_may_be_a_rehearsal_alone_and_does_not_rehearse_twice(trained, data, settings, tmp_path, capsys):
+    settings = [*settings, f"init_from={trained}", "rehearsal=3", "steps=0"]
+    train([data], None, "acdc", tmp_path / "run", settings)
+    assert "Other words now say" in capsys.readouterr().out
+    first = load_model(tmp_path / "run" / "last").state_dict()
+    start = load_model(trained).state_dict()
+    changed = {key for key, value in first.items() if not torch.equal(value, start[key])}
+    assert changed and all(key.startswith(("fusion.", "head.classifier.")) for key in changed)
+    train([data], None, "acdc", tmp_path / "run", settings, resume=True)
+    assert "Other words now say" not in capsys.readouterr().out
+    again = load_model(tmp_path / "run" / "last").state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
+
+
+def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, settings):
+    with pytest.raises(TrainingError, match="there is no init_from"):
+        check_rehearsal(a_run(data, [*settings, "rehearsal=3"]))
+    with pytest.raises(TrainingError, match="other words"):
+        check_rehearsal(a_run(data, [*settings, f"init_from={trained}", "rehearsal=3", "rows=all"]))
+    run = a_run(data, [*settings, f"init_from={trained}", "rehearsal=3"])
+    check_rehearsal(run)
+    run.start_classes = run.start_classes[1:]
+    with pytest.raises(TrainingError, match=f"does not know {HEART.names[0]}"):
+        check_rehearsal(run)
+    with pytest.raises(TrainingError, match="steps may be 0"):
+        a_run(data, [*settings, "steps=0"])
+
+
+def test_unions_are_wanted_where_a_member_is_and_foreign_organs_nowhere():
+    from BiPVLSegLib.data.rows import FOREIGN, Rows
+    from BiPVLSegLib.training.rehearsal import _wanted
+
+    truth = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(1, 4, 1, 1, 1)
+    rows = Rows(((0, 2), FOREIGN), HEART.concepts[:2])
+    assert torch.allclose(_wanted(truth, rows).flatten(), torch.tensor([0.4, 0.6, 0.0]))
