@@ -8,6 +8,7 @@ one. The wordings that judge a model lie elsewhere (``Resources/Evaluation``) an
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,26 @@ from ..paths import resources_folder
 FIELDS = ("title", *CONCEPT_FIELDS)
 TYPO_SHARES = (0.03, 0.06, 0.1)  # of the letters; each text has one misspelt copy of each kind
 KEYS = "abcdefghijklmnopqrstuvwxyz "
+_PAIRS = (
+    "left right",
+    "lt rt",
+    "lh rh",
+    "sinister dexter",
+    "sinistra dextra",
+    "sinistrum dextrum",
+    "sinistri dextri",
+    "sinistrae dextrae",
+)
+OTHER_SIDE = {a: b for pair in _PAIRS for a, b in (pair.split(), reversed(pair.split()))} | {"l": "r", "r": "l"}
+# single letters only as capitals: "L" and "R" are sides, "l" and "r" are not
+_WORDS = "|".join(f"(?i:{word})" for word in OTHER_SIDE if len(word) > 1)
+SIDES = re.compile(rf"(?<![A-Za-z0-9])(?:{_WORDS}|[LR])(?![A-Za-z0-9])")
 
 
 def wordings_folder() -> Path:
-    """One folder of CSV files per concept set, ``synonyms.json``, ``unions.json``, and ``composed.json``: sets made of others."""
+    """One folder of CSV files per concept set, ``synonyms.json``, ``unions.json``, ``composed.json``: sets made of others, and
+    ``mirrored.json``: sets whose left and right structures are mirror images, so that the texts of one side, with the words
+    for the sides exchanged, are right for the other."""
     return resources_folder() / "Wordings"
 
 
@@ -90,6 +107,10 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
     misspelt = {
         text: tuple(misspelled(text, share, rng) for share in TYPO_SHARES) for text in dict.fromkeys(own + others)
     }
+    if concepts.name in _read_json("mirrored.json", []):
+        rows = {fold_name(row.name): row for row in concepts}
+        images = [_mirror_image(writer) for writer in (rows, *writers)]
+        texts = tuple(_joined(pools, _texts(row, images, {})) for pools, row in zip(texts, concepts, strict=True))
     return Wordings(texts, unions, misspelt)
 
 
@@ -125,6 +146,25 @@ def misspelled(text: str, share: float, rng: np.random.Generator) -> str:
     return "".join(letters).strip() or text
 
 
+def mirrored(text: str) -> str:
+    """The text for the other side of the body: left and right exchanged, also in their abbreviations and in Latin."""
+
+    def other(found: re.Match) -> str:
+        word = OTHER_SIDE[found[0].lower()]
+        return word.upper() if found[0].isupper() else word.capitalize() if found[0][0].isupper() else word
+
+    return SIDES.sub(other, text)
+
+
+def _mirror_image(rows: dict[str, Concept]) -> dict[str, Concept]:
+    """For each structure with a side the texts of its partner, mirrored."""
+    partners = {name: rows[mirrored(name)] for name in rows if mirrored(name) != name and mirrored(name) in rows}
+    return {
+        name: replace(row, **{field: mirrored(getattr(row, field)) for field in FIELDS})
+        for name, row in partners.items()
+    }
+
+
 def _texts(row: Concept, writers: Sequence[dict[str, Concept]], synonyms: dict[str, list[str]]) -> dict[str, tuple]:
     others = [writer[fold_name(row.name)] for writer in writers if fold_name(row.name) in writer]
     pools = {field: [getattr(other, field) for other in others if getattr(other, field)] for field in FIELDS}
@@ -132,6 +172,10 @@ def _texts(row: Concept, writers: Sequence[dict[str, Concept]], synonyms: dict[s
     for synonym in synonyms.get(fold_name(row.name), ()):
         pools["title"] += [synonym, synonym + place] if place else [synonym]
     return {field: tuple(dict.fromkeys(pool)) for field, pool in pools.items()}
+
+
+def _joined(pools: dict[str, tuple], others: dict[str, tuple]) -> dict[str, tuple]:
+    return {field: tuple(dict.fromkeys(pools[field] + others[field])) for field in pools}
 
 
 def _unions(concepts: ConceptSet) -> tuple[Union, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from BiPVLSegLib.concepts import CONCEPT_FIELDS, bundled_concept_sets, fold_name, load_concepts, read_csv
 from BiPVLSegLib.data.rows import RowSampling, draw_rows
-from BiPVLSegLib.data.wordings import load_wordings, misspelled, wordings_folder
+from BiPVLSegLib.data.wordings import load_wordings, mirrored, misspelled, wordings_folder
 from BiPVLSegLib.evaluation.probes import all_probes, evaluation_folder
 
 SETS = sorted(path.stem for path in evaluation_folder().glob("*.csv"))
@@ -155,3 +155,35 @@ def test_a_set_made_of_others_has_their_wordings_and_probes():
     known = {text for row in [*both, *heart.unions[0].rows] for text in row.texts} | set(found.everything())
     for name in both.names:
         assert all(judged[name].texts) and not set(judged[name].texts) & known
+
+
+@pytest.mark.parametrize(
+    "text, other",
+    [
+        ("The left thalamus, right of nothing", "The right thalamus, left of nothing"),
+        ("Left-Caudate, LEFT side, lh.caudate", "Right-Caudate, RIGHT side, rh.caudate"),
+        ("L caudate (Lt.), label_R", "R caudate (Rt.), label_L"),
+        ("Nucleus caudatus sinister", "Nucleus caudatus dexter"),
+        ("brightly, leftover, 3 l, FLAIR", "brightly, leftover, 3 l, FLAIR"),
+    ],
+)
+def test_mirrored_texts_speak_of_the_other_side(text, other):
+    assert mirrored(text) == other and mirrored(other) == text
+
+
+def test_texts_of_a_mirror_image_are_texts_of_its_partner():
+    brain = load_concepts("brain-mr")
+    titles = [row["title"] for row in load_wordings(brain).texts]
+    places = {name: place for place, name in enumerate(brain.names)}
+    left, right = places["left caudate"], places["right caudate"]
+    assert {mirrored(title) for title in titles[left]} <= {*titles[right], brain.concepts[right].title}
+    assert (
+        mirrored(brain.concepts[left].title) in titles[right]
+        or mirrored(brain.concepts[left].title) == brain.concepts[right].title
+    )
+    for place, name in enumerate(brain.names):
+        side, _, _ = name.partition(" ")
+        wrong = {"left": "right", "right": "left"}.get(side)
+        assert not wrong or not any(re.search(rf"\b{wrong}\b", title, re.I) for title in titles[place]), name
+    heart = load_wordings(CINE).texts
+    assert not any("left" in title.lower() for title in heart[CINE.names.index("right ventricle")]["title"])
