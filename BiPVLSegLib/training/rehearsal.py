@@ -21,10 +21,11 @@ from ..concepts import fold_name
 from ..data.rows import Rows, draw_rows
 from ..errors import TrainingError
 from ..inference.device import autocast
-from ..model import BiPVLSegModel
+from ..model import BiPVLSegModel, TextTokens
 from .schedule import learning_rate
 
 RATE, WARMUP, CLIP = 1e-3, 20, 1.0
+BLUR = 0.3  # noise on the vectors of texts, as a share of their spread: a wording stands for those around it
 PART = 3  # of the deepest grid's cells along each axis: the part of a patch that is looked at
 # Most rows are other people's words. Unions are what only few steps of a training ask for.
 OFTEN = {"subset": 0.5, "most": 0, "reword": 0.8, "misspell": 0.3, "union": 0.5}
@@ -72,7 +73,7 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
             weights, features = teacher.head.classifier(vectors[0]).float(), features.float()
             truth = _logits(teacher, features, weights).softmax(1)
         with autocast(device, run.dtype):
-            seen, vectors, _ = model.look(image, run.step.text_tokens(rows))
+            seen, vectors, _ = model.look(image, _blurred(run.step.text_tokens(rows), rng))
             found = model.head.classifier(vectors[0]).float()
         single = [(n, members[0]) for n, members in enumerate(rows.classes) if len(members) == 1]
         error = torch.zeros((), device=device)
@@ -102,6 +103,11 @@ def _part(image: Tensor, sides: list[int], rng: np.random.Generator) -> Tensor:
         if room > 0:
             image = image.narrow(axis, int(rng.integers(room + 1)), side)
     return image
+
+
+def _blurred(text: TextTokens, rng: np.random.Generator) -> TextTokens:
+    noise = torch.from_numpy(rng.standard_normal(text.tokens.shape, np.float32)).to(text.tokens)
+    return TextTokens(text.tokens + BLUR * text.tokens[text.mask].std() * noise, text.mask)
 
 
 def _logits(model: BiPVLSegModel, features: Tensor, weights: Tensor) -> Tensor:
