@@ -92,6 +92,33 @@ PRESETS = {
             },
         ),
         Preset(
+            "abdomen-synthetic",
+            "Abdominal CT, trained on synthetic images of label maps (tools.ct_datalist)",
+            "abdomen-ct",
+            {
+                "spacing": [3.0, 3.0, 3.0],
+                "intensity": {"mode": "window", "lower": -175, "upper": 250},
+                "patch_size": [96, 80, 48],
+                "modality": "CT",
+            },
+            model={
+                "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2]],
+                "auxiliary_levels": [1, 2],
+                "keep_largest": ["spleen", "liver", "right kidney", "left kidney", "gallbladder", "bladder"],
+            },
+            training={"learning_rate": 1e-3, "rows": {"subset": 0.7, "most": 8}},
+            foreign={"brain-mr": (), "cine-mr": ()},
+            augmentation={
+                "rotate_degrees": [10, 10, 15],
+                "scale": 0.25,
+                "deform": 0.06,
+                "probability": 0.7,
+                "intensity_shift": 0.04,
+                "intensity_scale": 0.08,
+                "noise": 0.05,
+            },
+        ),
+        Preset(
             "mmwhs-ct",
             "MM-WHS CT, seven structures of the heart",
             "heart-ct",
