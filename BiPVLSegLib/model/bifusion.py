@@ -97,6 +97,15 @@ class BiFusion(nn.Module):
         )
         self.text_out: nn.Linear | None = nn.Linear(vision_dim, text_dim)  # None where nothing reads the text after it
 
+    def close_(self) -> None:
+        """Image and text leave the layer as they came, until training opens it: for a fresh layer in a trained network."""
+        layers = [self.text_out]
+        for block in self.blocks:
+            layers += [block.vision_self and block.vision_self.out, block.vision_cross and block.vision_mlp[-1]]
+        for layer in filter(None, layers):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
     def forward(self, vision: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """vision (B, C, D, H, W), text (B, N, L, T), mask (B, N, L) -> the same shapes."""
         tokens, fused = vision.flatten(2).transpose(1, 2), self.text_in(text)

@@ -97,7 +97,8 @@ class TrainingRun:
     # ---- setting up ------------------------------------------------------------------------------------------------
 
     def _start_from(self, name_or_folder: str) -> None:
-        """Takes over every weight of another model that fits by name and shape, for fine-tuning."""
+        """Takes over every weight of another model that fits by name and shape, for fine-tuning. Fusion layers that it did
+        not have are closed, so that the first step sees the features that the other model saw."""
         model = load_model(name_or_folder)
         state, own = model.state_dict(), self.model.state_dict()
         fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
@@ -107,6 +108,9 @@ class TrainingRun:
             )
         self.model.load_state_dict(fitting, strict=False)
         self.start_classes = tuple(model.config.classes)
+        for stage, layer in self.model.fusion.items():
+            if not any(key.startswith(f"fusion.{stage}.") for key in fitting):
+                layer.close_()
         if self.model.config.network == "bipvlseg" and self.model.config.head == "class-bound":
             self.channels = channels_of(model, self.concepts.names, self.model.decoder.widths[0])
 

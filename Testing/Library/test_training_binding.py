@@ -47,6 +47,23 @@ def test_texts_take_over_the_channels_of_their_class(teacher, data, settings):
     assert (found[1:] - expected[1:]).abs().max() < spread
 
 
+def test_fresh_fusion_layers_leave_the_features_of_the_first_model_as_they_were(teacher, data, settings):
+    run = a_run(data, [*settings, f"init_from={teacher}", "model.vision_self_attention=[4]"])
+    fixed, own, image = load_model(teacher).eval(), run.model.eval(), torch.randn(1, 1, 32, 32, 8)
+    assert own.fusion
+    with torch.no_grad():
+        _, skips, _ = fixed._look(image, None, None)
+        expected = fixed.decoder(image, skips)[0]
+        text = own.encode(HEART)
+        _, vectors, features = own.look(image, text, decode=True)
+        assert torch.allclose(features, expected, atol=1e-6)
+        assert torch.allclose(vectors, own.look(-image, text)[1]), "the texts have not seen the image yet"
+    for parameter in own.fusion.parameters():
+        parameter.grad = None
+    own.look(image, text, decode=True)[2].square().sum().backward()
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in own.fusion.parameters()), "training opens them"
+
+
 def test_channels_are_paired_by_name(teacher, data, settings):
     fixed = load_model(teacher)
     turned = channels_of(fixed, tuple(reversed(HEART.names)), 4)
