@@ -30,6 +30,7 @@ VARIANTS = {
         Variant("image-to-text", "fusion image to text only", ("model.fusion_direction=image-to-text",)),
         Variant("last-stage", "fusion after the last stage only", ("model.fusion_stages=[4]",)),
         Variant("no-fusion", "text without fusion", ("model.fusion_direction=none",)),
+        Variant("no-own-words", "head reads the text after fusion only", ("model.head_own_words=false",)),
         Variant("no-alignment", "no alignment losses", ("global_alignment=false", "local_alignment=false")),
         Variant("no-class-embedding", "no class-embedding loss", ("class_embedding_loss=false",)),
         Variant("all-rows", "ours, always all rows in its own words", ("rows=all",)),
@@ -43,7 +44,7 @@ VARIANTS = {
         ),
     )
 }
-OPTIONAL = ("no-class-embedding", "all-rows", "no-guide")  # not run unless asked for
+OPTIONAL = ("no-own-words", "no-class-embedding", "all-rows", "no-guide")  # not run unless asked for
 
 
 def chosen_variants(names: list[str] | None) -> list[Variant]:

@@ -56,6 +56,7 @@ class BiPVLSegModel(PreTrainedModel):
         self.decoder = build_decoder(config)
         feature_dim, deep_dim = self.decoder.widths[0], self.encoder.widths[-1]
         fixed = config.head == "fixed"
+        self.own_words = config.head_own_words and not fixed
         self.text = StagedTextEncoder(config) if config.use_text else None
         text_dim = self.text.width if self.text is not None else None
         self.fusion = nn.ModuleDict()
@@ -68,9 +69,10 @@ class BiPVLSegModel(PreTrainedModel):
         if fixed:
             self.head = FixedHead(feature_dim, len(config.classes), config.nested)
         else:
-            self.head = ClassBoundHead(feature_dim, text_dim, config.nested)
+            self.head = ClassBoundHead(feature_dim, text_dim, config.nested, self.own_words)
+        own_classes = len(config.classes) if fixed else None
         self.class_embeddings = ClassEmbeddings(
-            deep_dim, text_dim, config.projection_size, len(config.classes) if fixed else None, config.nested
+            deep_dim, text_dim, config.projection_size, own_classes, config.nested, self.own_words
         )
         self.auxiliary = nn.ModuleList()
         if config.auxiliary_head:
@@ -111,9 +113,9 @@ class BiPVLSegModel(PreTrainedModel):
         Returns:
             logits (B, N + 1, D, H, W), background first (nested: (B, N, D, H, W)), or a TrainingOutput.
         """
-        deep, skips, text = self._look(image, text, class_mask)
+        deep, skips, looked = self._look(image, text, class_mask)
         features = self.decoder(image, skips)
-        classes = class_vectors(text) if self.text is not None and self.config.head == "class-bound" else None
+        classes = None if self.config.head == "fixed" else self._classes(text, looked)
         if classes is None:
             logits = self.head(features[0])
         else:
@@ -124,15 +126,22 @@ class BiPVLSegModel(PreTrainedModel):
         return TrainingOutput(logits, class_map, visual, self.guide(features))
 
     def class_vectors(self, image: Tensor, text: TextTokens) -> Tensor:
-        """What the class-bound head reads: (B, N, C), one vector per row after all stages; no decoder is run."""
-        return class_vectors(self._look(image, text, None)[2])
+        """What the class-bound head reads: (B, N, C), one vector per row after all stages, or (B, N, 2 C) with
+        ``head_own_words``; no decoder is run."""
+        return self._classes(text, self._look(image, text, None)[2])
+
+    def _classes(self, text: TextTokens, looked: TextTokens) -> Tensor:
+        vectors = class_vectors(looked)
+        if not self.own_words:
+            return vectors
+        return torch.cat([vectors, class_vectors(text).expand_as(vectors)], -1)
 
     def look(self, image: Tensor, text: TextTokens, decode: bool = False) -> tuple[list[Tensor], Tensor, Tensor | None]:
-        """What image and text are after they have looked at each other: features of the fused stages, the class vectors
-        (B, N, C), and with ``decode`` the decoder's features (B, F, D, H, W)."""
-        _, skips, text = self._look(image, text, None)
+        """What image and text are after they have looked at each other: features of the fused stages, the vectors that the
+        class-bound head reads, and with ``decode`` the decoder's features (B, F, D, H, W)."""
+        _, skips, looked = self._look(image, text, None)
         features = self.decoder(image, skips)[0] if decode else None
-        return [skips[stage] for stage in self.config.fusion_stages], class_vectors(text), features
+        return [skips[stage] for stage in self.config.fusion_stages], self._classes(text, looked), features
 
     def _look(
         self, image: Tensor, text: TextTokens | None, class_mask: Tensor | None

@@ -48,6 +48,8 @@ class BiPVLSegConfig(PretrainedConfig):
             0.5).
         vision_self_attention: stages whose BiFusion layer lets the vision tokens attend to each other.
         head: ``"class-bound"`` (logits from the class embeddings, any number of classes) or ``"fixed"`` (paper).
+        head_own_words: the class-bound head also reads each text as it was before it looked at the image. Trainings have it
+            by default; False here, since models from before it say nothing about it.
         classes: names of the classes that the model was trained on, in channel order for the fixed head.
         auxiliary_head: adds a fixed head on several decoder levels; it guides training and is not run at inference.
         auxiliary_levels: which levels; 0 is the full resolution, where many classes cost much.
@@ -89,6 +91,7 @@ class BiPVLSegConfig(PretrainedConfig):
         fusion_attention_ratio: float = 0.5,
         vision_self_attention: tuple[int, ...] = (4,),
         head: str = "class-bound",
+        head_own_words: bool = False,
         classes: tuple[str, ...] = (),
         auxiliary_head: bool = False,
         auxiliary_levels: tuple[int, ...] = (0, 1, 2),
@@ -128,6 +131,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.fusion_attention_ratio = fusion_attention_ratio
         self.vision_self_attention = list(vision_self_attention)
         self.head = _one_of("head", head, ("class-bound", "fixed"))
+        self.head_own_words = bool(head_own_words)
         self.classes = list(classes)
         self.auxiliary_head = auxiliary_head
         self.auxiliary_levels = list(auxiliary_levels)

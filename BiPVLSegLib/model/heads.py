@@ -30,18 +30,22 @@ class ClassBoundHead(nn.Module):
 
     ``w_c`` and ``b_c`` are made from the text of class c alone, so any number of classes works, a permutation of the rows
     permutes the channels, and an edited text acts on its own class. The background is learned.
+
+    With ``own_words`` it reads of each class two vectors side by side: the text after it has looked at the image, and before.
+    A young fusion adds much the same to all classes of an image, which then look alike; their own words keep them apart.
     """
 
-    def __init__(self, feature_dim: int, text_dim: int, nested: bool):
+    def __init__(self, feature_dim: int, text_dim: int, nested: bool, own_words: bool = False):
         super().__init__()
         self.classifier = nn.Sequential(
             nn.LayerNorm(text_dim), nn.Linear(text_dim, text_dim), nn.GELU(), nn.Linear(text_dim, feature_dim + 1)
         )
+        self.own_words = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, text_dim)) if own_words else None
         self.background = None if nested else nn.Parameter(torch.zeros(feature_dim + 1))
 
     def forward(self, features: Tensor, classes: Tensor, class_mask: Tensor | None = None) -> Tensor:
-        """features (B, F, D, H, W), classes (B, N, C), class_mask (B, N) -> logits (B, N + 1 or N, D, H, W)."""
-        weights = self.classifier(classes)
+        """features (B, F, D, H, W), classes (B, N, C or 2 C), class_mask (B, N) -> logits (B, N + 1 or N, D, H, W)."""
+        weights = self.weights(classes)
         if self.background is not None:
             weights = torch.cat([self.background.to(weights.dtype).expand(len(weights), 1, -1), weights], 1)
         kernel, bias = weights[..., :-1], weights[..., -1]
@@ -49,6 +53,19 @@ class ClassBoundHead(nn.Module):
         logits = torch.bmm(kernel.to(features.dtype) / channels**0.5, features.flatten(2))
         logits = (logits + bias[..., None].to(logits.dtype)).view(batch, -1, *features.shape[2:])
         return hide_rows(logits, class_mask)
+
+    def weights(self, classes: Tensor) -> Tensor:
+        """classes (..., C or 2 C) -> kernel and bias of each (..., F + 1)."""
+        if self.own_words is None:
+            return self.classifier(classes)
+        norm, first, activation, last = self.classifier
+        looked, own = classes.chunk(2, -1)
+        return last(activation(first(norm(looked)) + self.own_words(own)))
+
+    def text_parameters(self) -> list[nn.Parameter]:
+        """All but the background."""
+        own = [] if self.own_words is None else [*self.own_words.parameters()]
+        return [*self.classifier.parameters(), *own]
 
 
 class FixedHead(nn.Module):
@@ -70,7 +87,15 @@ class ClassEmbeddings(nn.Module):
     mean of the deep features under its map, so that N is free here too.
     """
 
-    def __init__(self, vision_dim: int, text_dim: int | None, projection: int, fixed_classes: int | None, nested: bool):
+    def __init__(
+        self,
+        vision_dim: int,
+        text_dim: int | None,
+        projection: int,
+        fixed_classes: int | None,
+        nested: bool,
+        own_words: bool = False,
+    ):
         super().__init__()
         self.fixed = fixed_classes is not None
         self.nested = nested
@@ -80,7 +105,7 @@ class ClassEmbeddings(nn.Module):
             self.project_vision = nn.Linear(27, projection)
         else:
             self.mlp = nn.Sequential(nn.Linear(vision_dim, vision_dim), nn.GELU(), nn.Linear(vision_dim, vision_dim))
-            self.head = ClassBoundHead(vision_dim, text_dim, nested)
+            self.head = ClassBoundHead(vision_dim, text_dim, nested, own_words)
             self.project_vision = nn.Linear(vision_dim, projection)
         self.project_text = nn.Linear(text_dim, projection) if text_dim is not None else None
 

@@ -162,14 +162,18 @@ def write(target: Path, organ_maps: list[Path], spacing: float, variants: int, s
     return written
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=Path, help="folder to write to")
     parser.add_argument("organ_maps", type=Path, nargs="+")
     parser.add_argument("--spacing", type=float, default=2.5, help="of the maps written, mm (default: 2.5)")
     parser.add_argument("--variants", type=int, default=8, help="bodies around each organ map (default: 8)")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = build_parser().parse_args()
     try:
         for path in write(options.target, options.organ_maps, options.spacing, options.variants, options.seed):
             print(path)

@@ -56,8 +56,7 @@ def bind(run, channels: Channels, steps: int = STEPS, bar: Callable[[Iterator], 
     model, device, t = run.model, run.device, run.training
     target, known = channels.classes.to(device), channels.known.to(device)
     variance = target[known].var(0, correction=0).mean().clamp(min=1e-8)
-    classifier = model.head.classifier
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(model.head.text_parameters(), lr=RATE)
     left = 1.0
     run.train_mode()
     for step, batch in enumerate(bar(run.batches(0, steps))):
@@ -73,7 +72,7 @@ def bind(run, channels: Channels, steps: int = STEPS, bar: Callable[[Iterator], 
         with torch.no_grad(), autocast(device, run.dtype):
             vectors = model.class_vectors(image, run.step.text_tokens(rows))[0].float()
         places, indices = zip(*single, strict=True)
-        found = classifier(vectors[list(places)])
+        found = model.head.weights(vectors[list(places)])
         loss = F.mse_loss(found, target[list(indices)]) / variance
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 - step / steps)

@@ -59,7 +59,7 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     own = Rows(tuple((index,) for index in range(len(run.concepts))), run.concepts.concepts)
     own_text, sampling = run.step.text_tokens(own), replace(run.sampling, **OFTEN)
-    trained = [*model.head.classifier.parameters()]
+    trained = model.head.text_parameters()
     trained += [p for name, p in model.fusion.named_parameters() if ".vision" not in name]
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=1e-2)
     left = 1.0
@@ -70,11 +70,11 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
         image = _part(batch["image"][:1].to(device), [PART * side for side in model.config.divisor], rng)
         with torch.no_grad(), autocast(device, run.dtype):
             looked, vectors, features = teacher.look(image, own_text, decode=True)
-            weights, features = teacher.head.classifier(vectors[0]).float(), features.float()
+            weights, features = teacher.head.weights(vectors[0]).float(), features.float()
             truth = _logits(teacher, features, weights).softmax(1)
         with autocast(device, run.dtype):
             seen, vectors, _ = model.look(image, _blurred(run.step.text_tokens(rows), rng))
-            found = model.head.classifier(vectors[0]).float()
+            found = model.head.weights(vectors[0]).float()
         single = [(n, members[0]) for n, members in enumerate(rows.classes) if len(members) == 1]
         error = torch.zeros((), device=device)
         if single:

@@ -111,6 +111,10 @@ class TrainingRun:
         for stage, layer in self.model.fusion.items():
             if not any(key.startswith(f"fusion.{stage}.") for key in fitting):
                 layer.close_()
+        # a head that reads more than the other model's did begins with what that one read
+        for key, tensor in self.model.state_dict().items():
+            if ".own_words.1." in key and key not in fitting and key.replace("own_words", "classifier") in fitting:
+                tensor.zero_()
         if self.model.config.network == "bipvlseg" and self.model.config.head == "class-bound":
             self.channels = channels_of(model, self.concepts.names, self.model.decoder.widths[0])
 

