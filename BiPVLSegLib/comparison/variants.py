@@ -18,7 +18,8 @@ class Variant:
 
 REFERENCE = "no-text"  # accuracy and training time are given relative to it
 _NO_TEXT = ("model.use_text=false", "model.head=fixed")
-_NO_EMBEDDINGS = ("class_embedding_loss=false", "global_alignment=false", "local_alignment=false")
+_NO_ALIGNMENT = ("global_alignment=false", "local_alignment=false")
+_NO_EMBEDDINGS = ("class_embedding_loss=false", *_NO_ALIGNMENT)
 
 VARIANTS = {
     variant.name: variant
@@ -31,8 +32,10 @@ VARIANTS = {
         Variant("last-stage", "fusion after the last stage only", ("model.fusion_stages=[4]",)),
         Variant("no-fusion", "text without fusion", ("model.fusion_direction=none",)),
         Variant("no-own-words", "head reads the text after fusion only", ("model.head_own_words=false",)),
-        Variant("no-alignment", "no alignment losses", ("global_alignment=false", "local_alignment=false")),
-        Variant("no-class-embedding", "no class-embedding loss", ("class_embedding_loss=false",)),
+        Variant("no-alignment", "no alignment losses", _NO_ALIGNMENT),
+        Variant("no-embeddings", "no losses on embeddings", _NO_EMBEDDINGS),
+        Variant("alignment", "alignment losses", ("global_alignment=true", "local_alignment=true")),
+        Variant("class-embedding", "class-embedding loss", ("class_embedding_loss=true",)),
         Variant("all-rows", "ours, always all rows in its own words", ("rows=all",)),
         Variant("no-guide", "ours without the fixed guide heads", ("auxiliary_weight=0",)),
         Variant("dynunet", "MONAI DynUNet", ("model.network=dynunet", *_NO_TEXT, *_NO_EMBEDDINGS)),
@@ -44,7 +47,7 @@ VARIANTS = {
         ),
     )
 }
-OPTIONAL = ("no-own-words", "no-class-embedding", "all-rows", "no-guide")  # not run unless asked for
+OPTIONAL = ("no-own-words", "no-embeddings", "all-rows", "no-guide")  # not run unless asked for
 
 
 def chosen_variants(names: list[str] | None) -> list[Variant]:

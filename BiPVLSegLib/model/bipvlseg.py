@@ -56,7 +56,7 @@ class BiPVLSegModel(PreTrainedModel):
         self.decoder = build_decoder(config)
         feature_dim, deep_dim = self.decoder.widths[0], self.encoder.widths[-1]
         fixed = config.head == "fixed"
-        self.own_words = config.head_own_words and not fixed
+        self.own_words = config.head_own_words
         self.text = StagedTextEncoder(config) if config.use_text else None
         text_dim = self.text.width if self.text is not None else None
         self.fusion = nn.ModuleDict()

@@ -131,7 +131,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.fusion_attention_ratio = fusion_attention_ratio
         self.vision_self_attention = list(vision_self_attention)
         self.head = _one_of("head", head, ("class-bound", "fixed"))
-        self.head_own_words = bool(head_own_words)
+        self.head_own_words = bool(head_own_words) and head == "class-bound"
         self.classes = list(classes)
         self.auxiliary_head = auxiliary_head
         self.auxiliary_levels = list(auxiliary_levels)

@@ -43,6 +43,9 @@ def small(bert: Path) -> list[str]:
         "model.fusion_heads=2",
         "model.fusion_mlp=16",
         "model.projection_size=8",
+        "class_embedding_loss=true",
+        "global_alignment=true",
+        "local_alignment=true",
         "preprocessing.patch_size=[32,32,8]",
     ]
 
