@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 NAME, HELP = "models", "list models"
 
@@ -21,15 +22,29 @@ def run(options: argparse.Namespace) -> None:
         card = folder / "README.md"
         print(card.read_text(encoding="utf-8") if card.is_file() else json.dumps(model_summary(folder), indent=1))
         return
-    summaries = [model_summary(folder) for folder in available_models().values()]
+    summaries = [
+        model_summary(folder) | {"switched_off": _switched_off(folder)} for folder in available_models().values()
+    ]
     if options.json:
         print(json.dumps(summaries, indent=1))
         return
     for summary in summaries:
-        dice = summary.get("validation", {}).get("dice/mean")
-        score = f", validation Dice {dice:.3f}" if dice else ""
+        scores = summary.get("validation", {})
+        judged = [key.removeprefix("dice/") for key in scores if key.startswith("dice/") and key != "dice/mean"]
+        of = f" of {', '.join(judged)}" if len(judged) < min(3, len(summary["structures"])) else ""
+        score = f", validation Dice {scores['dice/mean']:.3f}{of}" if scores.get("dice/mean") else ""
         print(f"{summary['name']} ({summary['modality']}{score}): {', '.join(summary['structures'])}")
+        if summary["switched_off"]:
+            print(f"    switched off in its table: {', '.join(summary['switched_off'])}")
         print(f"    {summary['folder']}")
     if not summaries:
         print("There is no model yet.")
     print(f"Put models of your own into {user_models_folder()}, one folder each, or give a folder to --model.")
+
+
+def _switched_off(folder: Path) -> list[str]:
+    """Rows of the model's own table that are not enabled."""
+    from ..concepts import read_csv
+
+    table = folder / "concepts.csv"
+    return [row.name for row in read_csv(table) if not row.enabled] if table.is_file() else []

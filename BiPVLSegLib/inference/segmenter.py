@@ -174,12 +174,7 @@ class Segmenter:
         Raises:
             ConceptError: unknown table or row, or no row is enabled.
         """
-        if concepts is None:
-            own = self.folder / "concepts.csv"
-            table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
-            table = dataclasses.replace(table, name=self.config.concepts or table.name)
-        else:
-            table = load_concepts(concepts)
+        table = self._own_table() if concepts is None else load_concepts(concepts)
         if only:
             return table.select(only)
         try:
@@ -188,6 +183,11 @@ class Segmenter:
             raise ConceptError(
                 f"No row of the concept table '{table.name}' is enabled; enable at least one."
             ) from error
+
+    def _own_table(self) -> ConceptSet:
+        own = self.folder / "concepts.csv"
+        table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
+        return dataclasses.replace(table, name=self.config.concepts or table.name)
 
     def _asked_rows(self, table: ConceptSet) -> list[Concept]:
         """The rows that the network is asked for. The fixed head answers for all its classes, in its own order.
@@ -340,6 +340,12 @@ class Segmenter:
         new = [name for name in table.names if fold_name(name) not in known]
         if known and new:
             notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
+        off = {fold_name(row.name) for row in self._own_table() if not row.enabled}
+        off = [name for name in table.names if fold_name(name) in off]
+        if off:
+            notes.append(
+                f"This model's own table has these rows switched off: {', '.join(off)}. Expect wrong segments."
+            )
         for note in notes:
             logger.warning(note)
         return notes

@@ -35,6 +35,14 @@ def test_the_liver_of_a_real_ct_is_found(found):
     assert 2 * (mask & liver).sum() / (mask.sum() + liver.sum()) > 0.9
 
 
+def test_a_row_that_the_model_has_switched_off_is_named_where_another_table_asks_for_it(found):
+    volume, result, _ = found
+    assert not any("switched off" in note for note in result.info["notes"])
+    small = volume.array[:, ::8, ::8, ::8], volume.affine @ np.diag([8.0, 8, 8, 1])
+    notes = Segmenter("abdomen-ct").segment(small, "abdomen-ct", only=["liver", "stomach"]).info["notes"]
+    assert any("switched off: stomach." in note for note in notes)
+
+
 def test_organs_of_a_real_ct_lie_on_their_own_side(found):
     volume, result, _ = found
     liver, spleen, right, left = (centre(volume, result.mask(name)) for name in ORGANS)
