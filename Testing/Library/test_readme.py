@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIPVLSEG_MODELS", str(tmp_path / "models"))
     heart = cine_phantom(seed=1, shape=(64, 64, 6), spacing=(3.0, 3.0, 10.0))
-    for name in ("scan.nii.gz", "head-t1.nii.gz"):
+    for name in ("scan.nii.gz", "head-t1.nii.gz", "abdomen.nii.gz"):
         nibabel.save(nibabel.Nifti1Image(heart.image, heart.affine), tmp_path / name)
     nibabel.save(nibabel.Nifti1Image(heart.labels, heart.affine), tmp_path / "labels-of-scan.nii.gz")
     beating = np.stack([heart.image, heart.image[::-1]], axis=-1)
