@@ -174,7 +174,12 @@ class Segmenter:
         Raises:
             ConceptError: unknown table or row, or no row is enabled.
         """
-        table = self._own_table() if concepts is None else load_concepts(concepts)
+        if concepts is None:
+            own = self.folder / "concepts.csv"
+            table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
+            table = dataclasses.replace(table, name=self.config.concepts or table.name)
+        else:
+            table = load_concepts(concepts)
         if only:
             return table.select(only)
         try:
@@ -183,11 +188,6 @@ class Segmenter:
             raise ConceptError(
                 f"No row of the concept table '{table.name}' is enabled; enable at least one."
             ) from error
-
-    def _own_table(self) -> ConceptSet:
-        own = self.folder / "concepts.csv"
-        table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
-        return dataclasses.replace(table, name=self.config.concepts or table.name)
 
     def _asked_rows(self, table: ConceptSet) -> list[Concept]:
         """The rows that the network is asked for. The fixed head answers for all its classes, in its own order.
@@ -340,7 +340,8 @@ class Segmenter:
         new = [name for name in table.names if fold_name(name) not in known]
         if known and new:
             notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
-        off = {fold_name(row.name) for row in self._own_table() if not row.enabled}
+        own = self.folder / "concepts.csv"
+        off = {fold_name(row.name) for row in read_csv(own) if not row.enabled} if own.is_file() else set()
         off = [name for name in table.names if fold_name(name) in off]
         if off:
             notes.append(
