@@ -342,10 +342,10 @@ class Segmenter:
             notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
         own = self.folder / "concepts.csv"
         off = {fold_name(row.name) for row in read_csv(own) if not row.enabled} if own.is_file() else set()
-        off = [name for name in table.names if fold_name(name) in off]
-        if off:
+        asked = [name for name in table.names if fold_name(name) in off]
+        if asked:
             notes.append(
-                f"This model's own table has these rows switched off: {', '.join(off)}. Expect wrong segments."
+                f"This model's own table has these rows switched off: {', '.join(asked)}. Expect wrong segments."
             )
         for note in notes:
             logger.warning(note)
