@@ -23,12 +23,7 @@ from .surfaces import makeSurfaces
 from .undo import saveForUndo
 from .volumesnapshot import VolumeSnapshot
 
-__all__ = ["UNSURE_BELOW", "Outcome", "PreparedFrame", "importFrames", "prepareFrame", "tableOf", "unsureOf"]
-
-# Mean probability inside a segment, where a model names no limit of its own. Of the bundled cardiac model's 60 segments in 20
-# validation volumes two lie below, with Dice 0.73 and 0.81 (mean 0.90); in images of another part of the body nearly all do
-# (0.68 to 0.93).
-UNSURE_BELOW = 0.93
+__all__ = ["Outcome", "PreparedFrame", "importFrames", "prepareFrame", "tableOf", "unsureOf"]
 
 
 @dataclass
@@ -69,16 +64,11 @@ class PreparedFrame:
     def confidence(self) -> dict[str, float | None]:
         return {name: self.result.confidence.get(name) for name in self.result.concepts.names}
 
-    def isUnsure(self, name: str) -> bool:
-        """Whether a person should look at this organ; one that was not found has no confidence."""
-        confidence = self.confidence[name]
-        return confidence is not None and confidence < self.result.info.get("unsure_below", UNSURE_BELOW)
-
     def remark(self, name: str) -> str:
         """What the table says of an organ: nothing where all is well."""
         if self.confidence[name] is None:
             return _("not found")
-        return _("unsure") if self.isUnsure(name) else ""
+        return _("unsure") if self.result.is_unsure(name) else ""
 
     def rows(self) -> list[Row]:
         return [
@@ -202,7 +192,7 @@ def _flagUnsure(segmentationNode, ids: dict[str, str], shown: PreparedFrame) -> 
         segment = segmentationNode.GetSegmentation().GetSegment(identifier)
         if segment is None:  # the frame that is shown was not among those that were segmented
             continue
-        if shown.isUnsure(name):
+        if shown.result.is_unsure(name):
             logic.SetSegmentStatus(segment, logic.Flagged)
         elif logic.GetSegmentStatus(segment) == logic.Flagged:
             logic.SetSegmentStatus(segment, logic.NotStarted)

@@ -63,5 +63,7 @@ def describe_result(result) -> list[str]:
     for name, volume in volumes.items():
         sure = result.confidence.get(name)
         remark = "not found" if sure is None else f"mean probability {sure:.2f}"
+        if result.is_unsure(name):
+            remark += ", unsure: please check"
         lines.append(f"  {name:<{width}}  {volume:9.2f} ml   {remark}")
     return lines

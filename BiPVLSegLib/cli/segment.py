@@ -76,6 +76,7 @@ def run(options: argparse.Namespace) -> None:
         output=str(options.output),
         volumes_ml=result.volumes_ml(),
         confidence=result.confidence,
+        unsure=[name for name in result.concepts.names if result.is_unsure(name)],
         info=result.info,
     )
     report.line(f"Wrote {options.output} in {result.info['seconds']:.1f} s ({result.info['windows']} windows):")

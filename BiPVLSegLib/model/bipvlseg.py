@@ -26,13 +26,13 @@ from .text_encoder import StagedTextEncoder, TextTokens, bert_settings, load_tok
 class TrainingOutput:
     """What the losses need.
 
-    logits (B, N + 1, D, H, W) (N channels when nested); class_map (B, N + 1, d, h, w); visual (B, N, E);
-    auxiliary: logits of the fixed guide heads, finest first (empty without them).
+    logits (B, N + 1, D, H, W) (N channels when nested); class_map (B, N + 1, d, h, w) and visual (B, N, E), None in
+    networks without class embeddings; auxiliary: logits of the fixed guide heads, finest first (empty without them).
     """
 
     logits: Tensor
-    class_map: Tensor
-    visual: Tensor
+    class_map: Tensor | None
+    visual: Tensor | None
     auxiliary: list[Tensor] = field(default_factory=list)
 
 
@@ -71,9 +71,11 @@ class BiPVLSegModel(PreTrainedModel):
         else:
             self.head = ClassBoundHead(feature_dim, text_dim, config.nested, self.own_words)
         own_classes = len(config.classes) if fixed else None
-        self.class_embeddings = ClassEmbeddings(
-            deep_dim, text_dim, config.projection_size, own_classes, config.nested, self.own_words
-        )
+        self.class_embeddings = None
+        if config.class_embeddings:
+            self.class_embeddings = ClassEmbeddings(
+                deep_dim, text_dim, config.projection_size, own_classes, config.nested, self.own_words
+            )
         self.auxiliary = nn.ModuleList()
         if config.auxiliary_head:
             widths = [self.decoder.widths[level] for level in config.auxiliary_levels]
@@ -122,8 +124,8 @@ class BiPVLSegModel(PreTrainedModel):
             logits = self.head(features[0], classes, class_mask)
         if not training_output:
             return logits
-        class_map, visual = self.class_embeddings(deep, classes, class_mask)
-        return TrainingOutput(logits, class_map, visual, self.guide(features))
+        embedded = (None, None) if self.class_embeddings is None else self.class_embeddings(deep, classes, class_mask)
+        return TrainingOutput(logits, *embedded, self.guide(features))
 
     def class_vectors(self, image: Tensor, text: TextTokens) -> Tensor:
         """What the class-bound head reads: (B, N, C), one vector per row after all stages, or (B, N, 2 C) with

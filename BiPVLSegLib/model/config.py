@@ -53,6 +53,7 @@ class BiPVLSegConfig(PretrainedConfig):
         classes: names of the classes that the model was trained on, in channel order for the fixed head.
         auxiliary_head: adds a fixed head on several decoder levels; it guides training and is not run at inference.
         auxiliary_levels: which levels; 0 is the full resolution, where many classes cost much.
+        class_embeddings: builds the layers that only the losses on embeddings read; models that ship do without.
         nested: classes may overlap (sigmoid) instead of excluding each other (softmax).
         projection_size: width of the common space of the alignment losses (paper: 128).
         preprocessing: see ``DEFAULT_PREPROCESSING``.
@@ -95,6 +96,7 @@ class BiPVLSegConfig(PretrainedConfig):
         classes: tuple[str, ...] = (),
         auxiliary_head: bool = False,
         auxiliary_levels: tuple[int, ...] = (0, 1, 2),
+        class_embeddings: bool = True,
         nested: bool = False,
         projection_size: int = 128,
         preprocessing: dict | None = None,
@@ -135,6 +137,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.classes = list(classes)
         self.auxiliary_head = auxiliary_head
         self.auxiliary_levels = list(auxiliary_levels)
+        self.class_embeddings = bool(class_embeddings)
         self.nested = nested
         self.projection_size = projection_size
         self.preprocessing = {**DEFAULT_PREPROCESSING, **(preprocessing or {})}

@@ -12,6 +12,8 @@ from ..concepts import ConceptSet
 from ..errors import GeometryError, InputError
 from .segment_id import segment_id
 
+UNSURE_BELOW = 0.93  # mean probability, for results that do not tell the limit of their model
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -92,6 +94,14 @@ class SegmentationResult:
     def volume_ml(self, name: str) -> float:
         """The volume of a class in millilitres. Raises ConceptError for a name that is not in the set."""
         return self.volumes_ml()[self.concepts.find(name).name]
+
+    def is_unsure(self, name: str) -> bool:
+        """Whether the model was so unsure of a class that a person should look at it: its confidence is below the limit of
+        the model, ``info["unsure_below"]``. False for a class that was not found, which has no confidence.
+
+        Raises ConceptError for a name that is not in the set.
+        """
+        return self.confidence.get(self.concepts.find(name).name, 1.0) < self.info.get("unsure_below", UNSURE_BELOW)
 
     def volumes_ml(self) -> dict[str, float]:
         """The volume of every class in millilitres, in the order of the table."""

@@ -16,7 +16,10 @@ from pathlib import Path
 from ..concepts import fold_name, load_concepts
 
 MEAN, STD = [0, 255], [0, 30]
-CEREBROSPINAL_FLUID = 24  # in the maps, though not among the structures that SynthSeg segments
+DRAWN_TOO = {
+    "cerebrospinal fluid": 24,
+    "optic chiasm": 85,
+}  # in the maps, though not among the structures that SynthSeg segments
 LEFT_OF = {
     41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26, 60: 28, 62: 30,
 }  # fmt: skip
@@ -24,6 +27,7 @@ SAME_TISSUE = {5: 4, 136: 4, 137: 4, 163: 4, 164: 4, 14: 4, 15: 4, 18: 17}  # ve
 T1 = {
     2: (150, 195), 3: (90, 130), 4: (15, 60), 7: (145, 190), 8: (85, 130), 10: (120, 160), 11: (100, 140), 12: (110, 150),
     13: (130, 180), 16: (130, 175), 17: (90, 130), 24: (15, 60), 25: (60, 150), 26: (100, 140), 28: (125, 170), 30: (60, 120),
+    85: (120, 180),
 }  # fmt: skip
 VALIDATION = 2  # maps kept apart
 
@@ -32,7 +36,7 @@ def datalist(folder: Path, t1_only: bool = False) -> dict:
     """The content of the dataset.json."""
     priors = json.loads((folder / "generation_priors.json").read_text(encoding="utf-8"))
     values = [value for value in priors["generation_labels"] if value]
-    labels: dict[str, list[int]] = {"cerebrospinal fluid": [CEREBROSPINAL_FLUID]}
+    labels: dict[str, list[int]] = {name: [value] for name, value in DRAWN_TOO.items()}
     rows = zip(priors["generation_labels"], priors["synthseg_segmentation_names"], strict=True)
     for value, name in rows:
         if name != "background":

@@ -5,8 +5,8 @@
 REPORTs are folders that ``evaluate`` wrote for this model, one per data set: their figures, on the input grids of all cases,
 take the place of those of the validation during training.
 
-Weights are stored in eight bits, or in fewer of them (``model.compact``). The guide heads, which only training uses, are left
-out.
+Weights are stored in eight bits, or in fewer of them (``model.compact``). What only training uses, the guide heads and the
+layers under the losses on embeddings, is left out.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ..training.checkpoint import replace_folder
 def bundle(run: Path, target: Path, *reports: Path, bits: int = 8) -> None:
     source = find_model(run)
     trained = load_model(source)
-    settings = trained.config.to_dict() | {"auxiliary_head": False}
+    settings = trained.config.to_dict() | {"auxiliary_head": False, "class_embeddings": False}
     model = BiPVLSegModel(BiPVLSegConfig(**settings))
-    state = {k: v for k, v in trained.state_dict().items() if not k.startswith("auxiliary.")}
+    state = {k: v for k, v in trained.state_dict().items() if not k.startswith(("auxiliary.", "class_embeddings."))}
     model.load_state_dict(state)
     model.text.tokenizer = trained.text.tokenizer if trained.text is not None else None
 

@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from BiPVLSegLib.cli.output import describe_result
 from BiPVLSegLib.concepts import Concept, ConceptSet, Terminology
 from BiPVLSegLib.errors import BiPVLError, ConceptError, GeometryError, InputError, OutputError
 from BiPVLSegLib.results import SegmentationResult, load_result, segment_id
@@ -99,6 +100,15 @@ def test_masks_and_volumes_of_nested_classes(nested):
     assert nested.nested and nested.shape == (9, 7, 5) and nested.labelmap.dtype == np.uint8
     assert (nested.mask("Whole tumour") & nested.mask("Tumour core")).sum() == 12
     assert nested.volumes_ml() == pytest.approx({n: c * 0.01056 for n, c in zip(nested.concepts.names, (105, 12, 2))})
+
+
+def test_unsure_is_below_the_limit_of_the_model_and_not_what_was_not_found(result):
+    assert result.is_unsure("left KIDNEY") and not result.is_unsure("Absent")
+    assert describe_result(result)[0].endswith("mean probability 0.88, unsure: please check")
+    result.info["unsure_below"] = 0.8
+    assert not result.is_unsure("Left kidney") and describe_result(result)[0].endswith("mean probability 0.88")
+    with pytest.raises(ConceptError, match="spleen"):
+        result.is_unsure("spleen")
 
 
 def test_segments_say_what_slicer_needs(result, nested):

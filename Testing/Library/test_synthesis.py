@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from BiPVLSegLib.concepts import Concept, ConceptSet
+from BiPVLSegLib.concepts import Concept, ConceptSet, fold_name, load_concepts
 from BiPVLSegLib.data.datalist import read_datalist
 from BiPVLSegLib.data.dataset import PatchDataset, Source, pair_labels
 from BiPVLSegLib.data.synthesis import Synthesis, SynthesizeImaged
@@ -181,6 +181,16 @@ def test_brain_datalist_keeps_sides_apart_and_lets_them_look_alike(head_maps):
     assert set(tissues) == {(2, 41), (24,), (502,)}
     assert tissues[2, 41]["mean"] == [0, 255] and "T1" in tissues[2, 41]["contrasts"]
     Synthesis.from_dict(content["synthesis"], "brain")
+
+
+def test_every_row_of_the_brain_table_is_a_structure_of_the_maps(shared_data):
+    if not (shared_data / "brain_label_maps").is_dir():
+        pytest.skip(f"there is no {shared_data / 'brain_label_maps'}")
+    content = brain_datalist.datalist(shared_data / "brain_label_maps")
+    assert set(map(fold_name, content["labels"])) == set(map(fold_name, load_concepts("brain-mr").names))
+    present = set(np.unique(nib.load(content["training"][0]["label"]).dataobj).astype(int).tolist())
+    missing = [name for name, values in content["labels"].items() if not present & set(values)]
+    assert not missing, "asked for, never drawn"
 
 
 def test_t1_only_images_have_bright_white_matter_and_dark_fluid(head_maps):

@@ -1,0 +1,57 @@
+"""From the folder of a training run to a model that ships: the same answers, nothing that only training uses, no paths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import HEART, images, logits_of
+from tiny_training import a_run, small
+
+from BiPVLSegLib.model import load_model
+from BiPVLSegLib.model.compact import is_compact
+from BiPVLSegLib.tools.bundle_model import bundle
+from BiPVLSegLib.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, bert: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train([data], None, "acdc", folder, small(bert))
+    return folder / "last"
+
+
+@pytest.fixture
+def shipped(trained: Path, tmp_path: Path) -> Path:
+    bundle(trained, tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
+def test_it_answers_as_the_trained_one_without_what_only_training_uses(trained: Path, shipped: Path) -> None:
+    before, after = load_model(trained), load_model(shipped)
+    assert len(before.auxiliary) and before.class_embeddings is not None
+    assert is_compact(shipped / "model.safetensors") and not len(after.auxiliary) and after.class_embeddings is None
+    image = images(before.config)
+    with torch.inference_mode():
+        expected, found = logits_of(before, image, HEART), logits_of(after, image, HEART)
+    assert (expected - found).std() < 0.03 * expected.std()
+
+
+def test_it_can_be_trained_further_also_with_the_losses_whose_layers_it_lacks(data, bert, shipped: Path) -> None:
+    run = a_run(data, [*small(bert), f"init_from={shipped}"])
+    loss, parts = run.step_loss(0, next(run.batches(0, 1)))
+    assert loss.isfinite() and parts["class_embedding"] > 0 and parts["alignment"] > 0
+
+
+def test_its_texts_card_and_record_go_along_without_paths(data, bert, trained: Path, tmp_path: Path) -> None:
+    train([data], None, "acdc", tmp_path / "next", [*small(bert), f"init_from={trained}", "steps=1"])
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "README.md").write_text("the card", encoding="utf-8")
+    bundle(tmp_path / "next" / "last", tmp_path / "shipped")
+    assert sorted(p.name for p in (tmp_path / "shipped").iterdir()) == [
+        "README.md", "concepts.csv", "config.json", "model.safetensors", "training.json",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "shipped" / "training.json").read_text())["settings"]["init_from"] == trained.name
+    assert (tmp_path / "shipped" / "README.md").read_text(encoding="utf-8") == "the card"
