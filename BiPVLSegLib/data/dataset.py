@@ -105,7 +105,7 @@ def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
     same_grid = label.array.shape[1:] == volume.array.shape[1:] and np.allclose(label.affine, volume.affine, atol=1e-2)
     if not same_grid:
         raise InputError(f"The label {case.label} does not lie on the grid of its image {case.images[0]}.")
-    return volume, np.rint(label.array[0]).astype(np.int16)
+    return volume, label.array[0]
 
 
 def read_label_map(case: Case, synthesis: Synthesis, preprocessing: dict[str, Any]) -> torch.Tensor:
@@ -115,7 +115,7 @@ def read_label_map(case: Case, synthesis: Synthesis, preprocessing: dict[str, An
         InputError: unreadable, or it has values that no tissue has.
     """
     volume = read_labels(case.label)
-    label = np.rint(volume.array[0]).astype(np.int16)
+    label = volume.array[0]
     synthesis.check(label, str(case.label))
     grid = plan_grid(label.shape, volume.affine, preprocessing)
     return labels_to_working_grid(label, grid).to(torch.int16)

@@ -106,7 +106,6 @@ PRESETS = {
                 "modality": "CT",
             },
             model={
-                "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2]],
                 "auxiliary_levels": [1, 2],
                 "keep_largest": ["spleen", "liver", "right kidney", "left kidney", "gallbladder", "bladder"],
             },
@@ -159,7 +158,6 @@ PRESETS = {
                 "modality": "MR",
             },
             model={
-                "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2]],
                 "auxiliary_levels": [1, 2],
                 # one piece in all of the label maps, and thick enough to stay one at this spacing
                 "keep_largest": [

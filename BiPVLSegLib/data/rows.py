@@ -16,6 +16,7 @@ from ..concepts import CONCEPT_FIELDS, Concept
 from .wordings import Wordings
 
 FOREIGN: tuple[int, ...] = ()
+_VARIED = ("foreign", "union", "reword", "misspell", "drop_concept", "drop_title", "title_only", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class RowSampling:
         title_only: probability of leaving out all five concepts of a row.
         unlabelled: probability of asking volumes also for classes that their data set does not label. Those may take
             background, but nothing that is labelled as something else.
+        ramp: share of the training over which all of these probabilities grow from zero (that of subsets only where they
+            do not also save memory, see ``most``). A network learns faster while it is asked for all classes in the same
+            words, and needs the variety to follow other words.
     """
 
     subset: float = 0.4
@@ -48,6 +52,14 @@ class RowSampling:
     drop_title: float = 0.1
     title_only: float = 0.1
     unlabelled: float = 0.5
+    ramp: float = 0.0
+
+    def at(self, done: float) -> RowSampling:
+        """The sampling when a share ``done`` (0 to 1) of the training lies behind."""
+        if done >= self.ramp:
+            return self
+        varied = (*_VARIED, *(() if self.most else ("subset",)))
+        return replace(self, **{name: getattr(self, name) * done / self.ramp for name in varied})
 
     @property
     def uses_wordings(self) -> bool:
@@ -55,17 +67,7 @@ class RowSampling:
 
     @classmethod
     def all_rows(cls) -> RowSampling:
-        nothing = {
-            "subset": 0,
-            "foreign": 0,
-            "union": 0,
-            "reword": 0,
-            "misspell": 0,
-            "drop_concept": 0,
-            "drop_title": 0,
-            "unlabelled": 0,
-        }
-        return cls(shuffle=False, title_only=0, **nothing)
+        return cls(shuffle=False, **dict.fromkeys(("subset", *_VARIED), 0.0))
 
 
 @dataclass(frozen=True)

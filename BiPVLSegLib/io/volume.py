@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +69,26 @@ def read_volume(
 
 
 def read_labels(path: PathLike) -> Volume:
-    """Read a file of labels. Unlike an image it may be empty: all its voxels may be background.
+    """Read a file of labels, as int16. Unlike an image it may be empty: all its voxels may be background.
 
-    Raises InputError, GeometryError as ``read_volume`` does.
+    Raises InputError, GeometryError as ``read_volume`` does, and InputError for values that are no labels: below 0, above 32767
+    or with a fraction.
     """
     labels = _read_one(Path(path), None, 1)
     check_affine(labels.affine, labels.source)
-    return labels
+    values = labels.array
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= np.iinfo(np.int16).max):
+        raise InputError(
+            f"The labels '{path}' go from {low:g} to {high:g}; use 0 for background and whole numbers up to 32767. There is no "
+            "value for voxels that nobody labelled: leave such cases out."
+        )
+    if values.dtype.kind == "f" and not np.allclose(values, np.rint(values), rtol=0, atol=0.01):
+        raise InputError(
+            f"The labels '{path}' have fractions, as interpolation or probabilities give; save whole numbers, resampled with "
+            "nearest neighbour."
+        )
+    return replace(labels, array=np.rint(values).astype(np.int16))
 
 
 def volume_from_array(

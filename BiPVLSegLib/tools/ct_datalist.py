@@ -42,7 +42,7 @@ def read_organs(path: Path, spacing: float) -> np.ndarray:
         InputError: unreadable, it has values that are no AMOS organ, or neither liver nor kidney.
     """
     volume = read_labels(path)
-    image = nib.as_closest_canonical(nib.Nifti1Image(np.rint(volume.array[0]).astype(np.int16), volume.affine))
+    image = nib.as_closest_canonical(nib.Nifti1Image(volume.array[0], volume.affine))
     organs = np.asarray(image.dataobj)
     unknown = sorted(set(np.unique(organs).tolist()) - {0, *ct.NAMES})
     if unknown:

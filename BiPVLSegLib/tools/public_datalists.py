@@ -249,8 +249,7 @@ def _check_mmwhs_values(path: Path) -> None:
     """A copy with renumbered labels would pair texts with the wrong structures without any other sign of it."""
     from ..io.volume import read_labels
 
-    array = read_labels(path).array
-    values, counts = np.unique(array if array.dtype.kind in "iu" else np.rint(array).astype(int), return_counts=True)
+    values, counts = np.unique(read_labels(path).array, return_counts=True)
     voxels = {v: c for v, c in zip(values.tolist(), counts.tolist(), strict=True) if v}
     stray = {v: c for v, c in voxels.items() if v not in MMWHS_LABELS.values()}
     if not voxels or sum(stray.values()) > MMWHS_STRAY * sum(voxels.values()):

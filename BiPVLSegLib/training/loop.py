@@ -91,7 +91,7 @@ def _train(
     t = run.training
     if t.rehearsal:
         check_rehearsal(run)
-    steps = t.steps if not t.epochs else max(1, round(t.epochs * len(run.patches.items) / t.batch_size))
+    steps = run.steps
     first, best = load_training_state(last, run) if resume else (0, -1.0)
     try:
         output.mkdir(parents=True, exist_ok=True)

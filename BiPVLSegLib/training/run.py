@@ -208,6 +208,12 @@ class TrainingRun:
 
     # ---- steps -----------------------------------------------------------------------------------------------------
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        t = self.training
+        return t.steps if not t.epochs else max(1, round(t.epochs * len(self.patches.items) / t.batch_size))
+
     def batches(self, first: int, last: int) -> Iterator[dict[str, Tensor]]:
         """The patches of steps first..last-1, one batch a step."""
         t = self.training

@@ -31,7 +31,8 @@ class TrainingStep(nn.Module):
         seed, device = run.training.seed, run.device
         torch.manual_seed(hash((seed, step)) % 2**31)
         rng = np.random.default_rng([seed, 2, step])
-        rows = draw_rows(run.concepts.concepts, run.foreign, run.sampling, rng, run.wordings)
+        sampling = run.sampling.at(step / run.steps)
+        rows = draw_rows(run.concepts.concepts, run.foreign, sampling, rng, run.wordings)
         image, label = batch["image"].to(device), batch["label"].to(device)
         masks = [self._class_masks(label, batch["item"], index) for index in range(len(run.concepts))]
         row_masks = [_union_mask([masks[c] for c in members]) for members in rows.classes]

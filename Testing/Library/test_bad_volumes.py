@@ -121,6 +121,28 @@ def test_labels_may_be_empty_but_must_lie_somewhere(tmp_path):
         read_labels(singular)
 
 
+@pytest.mark.parametrize(
+    "value, dtype, words",
+    [
+        (-1, np.int16, "from -1 to 3"),
+        (40000, np.uint16, "to 40000"),
+        (1.5, np.float32, "fractions"),
+        (np.nan, np.float32, "nan"),
+    ],
+)
+def test_values_that_are_no_labels_are_refused(tmp_path, value, dtype, words):
+    labels = np.full((9, 9, 9), 3, dtype)
+    labels[4, 4, 4] = value
+    with pytest.raises(InputError, match=words):
+        read_labels(nifti(tmp_path / "odd.nii.gz", labels))
+
+
+def test_labels_in_floating_point_are_the_whole_numbers_that_they_mean(tmp_path):
+    labels = np.full((9, 9, 9), 3.004, np.float32)
+    array = read_labels(nifti(tmp_path / "float.nii.gz", labels)).array
+    assert array.dtype == np.int16 and (array == 3).all()
+
+
 def test_a_huge_header_without_data_is_refused_at_once(tmp_path, refused, monkeypatch):
     start = time.perf_counter()
     sizes = [3, 2000, 2000, 2000, 1, 1, 1, 1]

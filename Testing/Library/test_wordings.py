@@ -103,6 +103,18 @@ def test_a_union_takes_the_place_of_its_parts():
         assert sorted(members) == [0, 1, 2], "every class is asked for once"
 
 
+def test_variety_grows_over_the_ramp_and_small_subsets_are_there_from_the_start():
+    sampling = RowSampling(ramp=0.5)
+    for rows in draws(sampling.at(0.0), 20):
+        assert sorted(rows.classes) == [(0,), (1,), (2,)] and set(rows.concepts) == set(CINE.concepts)
+        assert not rows.unlabelled
+    assert sampling.at(0.25).reword == sampling.reword / 2 and sampling.at(0.25).subset == sampling.subset / 2
+    assert sampling.at(0.5) == sampling.at(1.0) == sampling
+    small = RowSampling(subset=0.8, most=2, ramp=1.0).at(0.0)
+    assert small.subset == 0.8 and small.most == 2, "they save memory"
+    assert RowSampling().at(0.0) == RowSampling() and RowSampling.all_rows().at(0.0) == RowSampling.all_rows()
+
+
 def test_a_table_of_ones_own_is_trained_with_its_own_words_and_typing_errors():
     own = load_concepts("brain-tumour-mr")
     wordings = load_wordings(own)
