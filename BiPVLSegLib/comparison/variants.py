@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from ..data.presets import Preset
 from ..errors import InputError
+from ..training.settings import TrainingSettings, parse_value
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,26 @@ VARIANTS = {
 OPTIONAL = ("no-own-words", "no-embeddings", "all-rows", "no-guide")  # not run unless asked for
 
 
-def chosen_variants(names: list[str] | None) -> list[Variant]:
-    """Variants by name; None takes the standard ones, the word "all" every one.
+def chosen_variants(names: list[str] | None, preset: Preset | None = None) -> list[Variant]:
+    """Variants by name; None takes the standard ones, the word "all" every one. With a ``preset``, None leaves out those that
+    say nothing but what the preset says anyway, and would train the same network twice.
 
     Raises:
         InputError: there is no such variant.
     """
     if not names:
-        return [variant for variant in VARIANTS.values() if variant.name not in OPTIONAL]
+        standard = [variant for variant in VARIANTS.values() if variant.name not in OPTIONAL]
+        return [variant for variant in standard if preset is None or not _is_said(variant, preset)]
     if names == ["all"]:
         return list(VARIANTS.values())
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise InputError(f"There is no variant {', '.join(unknown)}. Variants: {', '.join(VARIANTS)}; or the word all.")
     return [VARIANTS[name] for name in dict.fromkeys(names)]
+
+
+def _is_said(variant: Variant, preset: Preset) -> bool:
+    """Whether every override of a variant is the preset's own setting already."""
+    settings = asdict(TrainingSettings()) | preset.training
+    pairs = [override.split("=", 1) for override in variant.overrides]
+    return bool(pairs) and all(key in settings and settings[key] == parse_value(value) for key, value in pairs)

@@ -15,6 +15,7 @@ import sys
 from ..cli.main import EXIT_ERROR, EXIT_INTERRUPTED
 from ..comparison.compare import compare
 from ..comparison.variants import OPTIONAL, VARIANTS, chosen_variants
+from ..data.presets import get_preset
 from ..errors import BiPVLError, InputError
 
 
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.preset,
                 options.steps,
                 options.output,
-                chosen_variants(options.variants),
+                chosen_variants(options.variants, get_preset(options.preset)),
                 options.seeds,
                 test_data=options.test_data,
                 split=options.split,

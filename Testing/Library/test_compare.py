@@ -21,6 +21,7 @@ from BiPVLSegLib.comparison.statistics import Spread, difference
 from BiPVLSegLib.comparison.table import NUMBERS, Entry, make_lines
 from BiPVLSegLib.comparison.variants import OPTIONAL, REFERENCE, VARIANTS, chosen_variants
 from BiPVLSegLib.data.dataset import PatchDataset
+from BiPVLSegLib.data.presets import get_preset
 from BiPVLSegLib.errors import InputError
 from BiPVLSegLib.tools.compare import main
 from BiPVLSegLib.training.loop import train as train_model
@@ -217,6 +218,10 @@ def test_what_cannot_work_is_said_before_anything_is_trained(data, settings, tmp
     assert not list(tmp_path.iterdir())
     standard = {variant.name for variant in chosen_variants(None)}
     assert standard == set(VARIANTS) - set(OPTIONAL) and REFERENCE in standard
+    switched = {"no-alignment", "alignment", "class-embedding"}
+    for preset, same in (("acdc", {"no-alignment"}), ("amos", {"alignment", "class-embedding"})):
+        names = {variant.name for variant in chosen_variants(None, get_preset(preset))}
+        assert standard - names == same < switched, "nothing is trained twice"
 
 
 # ---------------------------------------------------------------- figures
