@@ -1,7 +1,7 @@
 """Trains a model on labelled volumes.
 
 Writes OUT/best and OUT/last (model folders that segment --model takes), OUT/log.csv and TensorBoard events. A run that was
-interrupted continues with --resume exactly as if it had not been.
+interrupted continues with --resume exactly as if it had not been (on a GPU up to rounding).
 
 On several GPUs or computers: torchrun --nproc_per_node=N -m BiPVLSegLib train ... (batch_size is that of all processes together).
 """

@@ -67,7 +67,7 @@ def compare(
     if unknown:
         raise InputError(f"There are settings for {', '.join(unknown)}, which is not compared; add it to the variants.")
     for path in test_data or data:
-        read_datalist(path).split(split)
+        read_datalist(path).labelled(split)
     jobs = []
     for seed in dict.fromkeys(seeds):
         for variant in variants:

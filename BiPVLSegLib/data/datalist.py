@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
 
 SPLITS = ("training", "validation", "test")
+ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,15 @@ class Case:
     name: str
     images: tuple[Path, ...]
     label: Path | None
+
+    @property
+    def volume(self) -> Path:
+        """The file that stands for the case: its first image, or its label map."""
+        return self.files[0]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.images, *((self.label,) if self.label is not None else ()))
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,17 @@ class Datalist:
             raise InputError(f"{self.path} has no cases under '{name}'; it has: {there or 'none at all'}.")
         return self.cases[name]
 
+    def labelled(self, name: str) -> list[Case]:
+        """Cases of a split that have labels.
+
+        Raises:
+            InputError: the split is unknown, or it has none.
+        """
+        cases = [case for case in self.split(name) if case.label is not None]
+        if not cases:
+            raise InputError(f"No case under '{name}' of {self.path} has a label, so nothing can be judged there.")
+        return cases
+
 
 def read_datalist(path: str | os.PathLike) -> Datalist:
     """Reads a ``dataset.json``; file names in it are relative to its folder.
@@ -71,7 +94,8 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         raise InputError(f'The datalist {path} has no "labels"; it should look like a Decathlon dataset.json.')
     synthesis = content.get("synthesis")
-    cases = {split: tuple(_cases(path, split, content.get(split, []), synthesis is not None)) for split in SPLITS}
+    cases = {split: _cases(path, split, content.get(split, []), synthesis is not None) for split in SPLITS}
+    cases = _with_own_names(cases)
     modality = content.get("modality", {})
     names = modality.values() if isinstance(modality, dict) else [modality]
     return Datalist(
@@ -130,6 +154,36 @@ def _cases(path: Path, split: str, entries: list, synthesis: bool) -> list[Case]
         for file in [*files, *([label] if label else [])]:
             if not file.exists():
                 raise InputError(f'{path}: entry {number} of "{split}" names {file}, which does not exist.')
-        stem = (files or [label])[0].name.split(".")[0]
-        cases.append(Case(stem, tuple(files), label))
+        cases.append(Case(_stem((files or [label])[0]), tuple(files), label))
     return cases
+
+
+def _stem(file: Path) -> str:
+    """The name of a volume without its ending; a folder of DICOM files and dotted names keep theirs."""
+    ending = next((e for e in ENDINGS if file.name.lower().endswith(e)), "")
+    return file.name[: len(file.name) - len(ending)] or file.name
+
+
+def _with_own_names(cases: dict[str, list[Case]]) -> dict[str, tuple[Case, ...]]:
+    """The cases under names that no other volume has: those that share one get that of their folder, or else a number, too."""
+    names = {case.volume: case.name for split in cases.values() for case in split}
+    for further in ([volume.absolute().parent.name for volume in names], range(len(names))):
+        often = Counter(names.values())
+        pairs = zip(names.items(), further, strict=True)
+        names = {volume: f"{more}_{name}" if often[name] > 1 else name for (volume, name), more in pairs}
+    return {split: tuple(replace(case, name=names[case.volume]) for case in own) for split, own in cases.items()}
+
+
+def check_splits(datalists: Sequence[Datalist]) -> None:
+    """Raises InputError where a file that is trained on is also among those that judge, in any of the data sets."""
+
+    def files(*splits: str) -> set[Path]:
+        chosen = [case for datalist in datalists for split in splits for case in datalist.cases[split]]
+        return {file.resolve() for case in chosen for file in case.files}
+
+    both = sorted(files("training") & files("validation", "test"))
+    if both:
+        raise InputError(
+            f"{both[0]} is in the training split and in another one"
+            f"{f' ({len(both)} files are)' if len(both) > 1 else ''}; what a model was trained on cannot judge it."
+        )

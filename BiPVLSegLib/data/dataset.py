@@ -51,7 +51,8 @@ class LabelMapping:
 
 
 def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tuple[int, ...]]) -> LabelMapping:
-    """Pairs the label names of a data set with the names of a concept table (case-insensitive), or with ``regions``.
+    """Pairs the label names of a data set with the enabled rows of a concept table by name (case-insensitive), or with
+    ``regions``. What belongs to rows that are not enabled is background.
 
     Raises:
         InputError: no class of the table is labelled, or a label name is not in the table.
@@ -72,15 +73,16 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
                 f"{datalist.path}: the label value(s) {unused} of {datalist.labels} belong to no region of this preset; "
                 "renumber the labels."
             )
-    names = [fold_name(name) for name in concepts.names]
-    unmatched = [name for name in by_name if name not in names]
+    names = [fold_name(concept.name) for concept in concepts if concept.enabled]
+    off = {fold_name(concept.name) for concept in concepts if not concept.enabled}
+    unmatched = [name for name in by_name if name not in names and name not in off]
     if unmatched or not any(name in by_name for name in names):
         raise InputError(
             f"{datalist.path}: no concept row for the label(s) {', '.join(unmatched) or 'of this data set'}. Labels and "
             f"concepts are paired by name; the concept table '{concepts.name}' has: {', '.join(concepts.names)}."
         )
     absent = {fold_name(name) for name in datalist.absent}
-    unclear = sorted(absent & by_name.keys() | absent - set(names))
+    unclear = sorted(absent & by_name.keys() | absent - set(names) - off)
     if unclear:
         raise InputError(
             f'{datalist.path}: "absent" names {", ".join(unclear)}, which is labelled there or has no row in the concept '
@@ -173,11 +175,23 @@ class PatchDataset(Dataset):
         """Preprocesses every volume now rather than on first use. ``progress`` wraps the iterable (tqdm).
 
         With a cache on disk, which all processes read, each of ``parts`` processes prepares its ``part`` of them.
+
+        Raises:
+            InputError: no volume of a data set has a voxel of the classes that it is said to label.
         """
-        for index in progress(
-            range(part, len(self.items), parts) if self.cache is not None else range(len(self.items))
-        ):
-            self._volume(index)
+        own = range(part, len(self.items), parts) if self.cache is not None else range(len(self.items))
+        empty: dict[LabelMapping, bool] = {}
+        for index in progress(own):
+            mapping = self.items[index][1]
+            empty[mapping] = empty.get(mapping, True) and not len(self._volume(index)["organs_fg_indices"])
+        for mapping, nothing in empty.items():
+            if nothing and len(own) == len(self.items):
+                values = sorted(value for values in mapping.values for value in values)
+                example = next(case.label for case, of in self.items if of == mapping)
+                raise InputError(
+                    f"Not one voxel of the training volumes beside {example} has one of the label values {values}; check "
+                    '"labels" in dataset.json against the values in the label files.'
+                )
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         """Patch ``number`` -> image (C, D, H, W) float32, label (D, H, W) int16 in data set values, item index."""
@@ -232,8 +246,8 @@ class PatchDataset(Dataset):
         there."""
         if self.cache is None:
             return self._preprocess(case, synthesis)
-        source = (case.images or (case.label,))[0]
-        settings = json.dumps([self.preprocessing, str(source.resolve())], sort_keys=True, default=str)
+        files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in case.files]
+        settings = json.dumps([self.preprocessing, files], sort_keys=True, default=str)
         stem = f"{case.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
         files = [self.cache / f"{stem}-{kind}.npy" for kind in self._kinds(case)]
         if not all(file.is_file() for file in files):

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from monai.transforms import (
     Compose,
-    DeleteItemsd,
-    FgBgToIndicesd,
     RandAdjustContrastd,
     RandAffined,
     RandCropByPosNegLabeld,
@@ -27,6 +25,7 @@ from monai.transforms import (
 
 KEYS = ("image", "label")
 CROP_MARGIN = 1.2  # the crop is wider than the patch where it is rotated, so that no corner lies outside the image
+MOST_OTHER_PLACES = 100_000  # of a volume, for crops that are not centred on a class
 DEFORM_CELL = 24  # voxels between the control points of the smooth deformation
 
 AUGMENTATION: dict[str, Any] = {
@@ -49,17 +48,18 @@ def cached_transform(
 ) -> Compose:
     """Once per volume: pads it to at least the crop size and lists the voxels with label values in ``organs``, and the others.
 
-    Label maps for synthetic images have values for skin and bone, too, which no patch should be centred on.
+    Label maps for synthetic images have values for skin and bone, too, which no patch should be centred on. Of the many other
+    voxels an even choice is kept: all of them would take twice the memory of image and label.
     """
     values = torch.tensor(sorted(organs), dtype=torch.int16)
-    return Compose(
-        [
-            SpatialPadd(keys, crop_size(patch_size, augmentation), mode="edge"),
-            lambda volume: {**volume, "organs": torch.isin(torch.as_tensor(volume["label"]), values)},
-            FgBgToIndicesd("organs", output_shape=None),
-            DeleteItemsd("organs"),
-        ]
-    )
+
+    def with_places(volume: dict) -> dict:
+        inside = torch.isin(torch.as_tensor(volume["label"]), values).flatten()
+        organs, others = (np.flatnonzero(mask).astype(np.int32) for mask in (inside.numpy(), ~inside.numpy()))
+        even = others[:: 1 + len(others) // MOST_OTHER_PLACES].copy()
+        return {**volume, "organs_fg_indices": organs, "organs_bg_indices": even}
+
+    return Compose([SpatialPadd(keys, crop_size(patch_size, augmentation), mode="edge"), with_places])
 
 
 def training_transform(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..concepts import ConceptSet
+from ..results import SegmentationResult
 from .labelled_cases import labelled_cases
 from .metrics import evaluate_case
 from .overlay import overlay_png
@@ -38,15 +41,16 @@ def evaluate(
     output = Path(output)
     labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
     datalist, segmenter, table, asked = labelled.datalist, labelled.segmenter, labelled.table, labelled.asked
-    rows, results = [], {}
+    rows, found = [], {}
     for case, volume, truth in labelled:
         result = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
-        found = {name: result.mask(name) for name in asked.names}
-        scores = evaluate_case(found, truth, volume.spacing, nsd_tolerance_mm)
+        masks = {name: result.mask(name) for name in asked.names}
+        scores = evaluate_case(masks, truth, volume.spacing, nsd_tolerance_mm)
         rows.append(
             {"case": case.name, "image": str(case.images[0]), "seconds": result.info["seconds"], "classes": scores}
         )
-        results[case.name] = (volume, result.labelmap, truth)
+        if overlays:
+            found[case.name] = Packed.of(result.labelmap)  # which cases are drawn turns out at the end
     details = {
         "data": datalist.name,
         "split": split,
@@ -62,15 +66,31 @@ def evaluate(
     title = f"{segmenter.name} on {datalist.name}, {split}"
     write_report(output, rows, title, details)
     colours = {concept.name: table.color_of(concept) for concept in table}
-    for case, place in _chosen(summarise(rows), rows, overlays).items():
-        volume, labelmap, truth = results[case]
-        found = {
-            name: labelmap[i] == 1 if labelmap.ndim == 4 else labelmap == i + 1 for i, name in enumerate(asked.names)
-        }
+    cases = {case.name: case for case in labelled.cases}
+    for name, place in _chosen(summarise(rows), rows, overlays).items():
+        volume, truth = labelled.read(cases[name])
+        result = SegmentationResult(found[name].unpacked(), volume.affine, asked)
+        masks = {row: result.mask(row) for row in asked.names}
         overlay_png(
-            output / f"{place}_{case}.png", volume.array[0], found, colours, volume.affine, truth, f"{case} ({place})"
+            output / f"{place}_{name}.png", volume.array[0], masks, colours, volume.affine, truth, f"{name} ({place})"
         )
     return to_table(summarise(rows), title)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A labelmap in a few per cent of its memory."""
+
+    data: bytes
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, labelmap: np.ndarray) -> Packed:
+        return cls(zlib.compress(np.ascontiguousarray(labelmap).tobytes(), 1), labelmap.shape, labelmap.dtype)
+
+    def unpacked(self) -> np.ndarray:
+        return np.frombuffer(zlib.decompress(self.data), self.dtype).reshape(self.shape)
 
 
 def _chosen(summary: dict, rows: list[dict], count: int) -> dict[str, str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..concepts import ConceptSet, load_concepts
+from ..concepts import ConceptSet
 from ..data.datalist import Case, Datalist, read_datalist
 from ..data.dataset import LabelMapping, pair_labels, read_case
-from ..errors import OutputError
+from ..errors import InputError, OutputError
 from ..inference.segmenter import Segmenter
 from ..io.volume import Volume
 
@@ -29,11 +29,26 @@ class LabelledCases:
     asked: ConceptSet
 
     def __iter__(self) -> Iterator[tuple[Case, Volume, dict[str, np.ndarray]]]:
-        """Each case with its volume and the true mask (I, J, K) of every row that was asked for. Shows a progress bar."""
+        """Each case with its volume and the true mask (I, J, K) of every row that was asked for. Shows a progress bar.
+
+        Raises InputError at the end, where no volume had a voxel of any of these rows.
+        """
+        seen = False
         for case in tqdm(self.cases, desc="Evaluating", unit="volume"):
-            volume, label = read_case(case, self.segmenter.config.in_channels)
-            truth = dict(zip(self.table.names, self.mapping.masks(label), strict=True))
-            yield case, volume, {name: truth[name] for name in self.asked.names}
+            volume, truth = self.read(case)
+            seen = seen or any(mask.any() for mask in truth.values())
+            yield case, volume, truth
+        if not seen:
+            raise InputError(
+                f"Not one voxel of the {len(self.cases)} volume(s) of {self.datalist.path} has a label value of its "
+                f'"labels" ({self.datalist.labels}); check the values in the label files.'
+            )
+
+    def read(self, case: Case) -> tuple[Volume, dict[str, np.ndarray]]:
+        """The volume of a case, and the true mask of every row that was asked for."""
+        volume, label = read_case(case, self.segmenter.config.in_channels)
+        truth = dict(zip(self.table.names, self.mapping.masks(label), strict=True))
+        return volume, {name: truth[name] for name in self.asked.names}
 
 
 def labelled_cases(
@@ -56,9 +71,12 @@ def labelled_cases(
     except OSError as error:
         raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
     datalist = read_datalist(data)
-    cases = [case for case in datalist.split(split) if case.label is not None][:limit]
+    cases = datalist.labelled(split)
+    if limit is not None and limit < 1:
+        raise InputError(f"At least one volume must be judged, not {limit}.")
+    cases = cases[:limit]
     segmenter = Segmenter(model, device, precision)
-    table = segmenter.choose_concepts(load_concepts(concepts) if concepts is not None else None)
-    mapping = pair_labels(datalist, table, segmenter.config.regions)
+    mapping = pair_labels(datalist, segmenter.table(concepts), segmenter.config.regions)
+    table = segmenter.choose_concepts(concepts)
     asked = table.select([name for name, known in zip(table.names, mapping.known, strict=True) if known])
     return LabelledCases(datalist, cases, segmenter, table, mapping, asked)

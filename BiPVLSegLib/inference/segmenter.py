@@ -174,12 +174,7 @@ class Segmenter:
         Raises:
             ConceptError: unknown table or row, or no row is enabled.
         """
-        if concepts is None:
-            own = self.folder / "concepts.csv"
-            table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
-            table = dataclasses.replace(table, name=self.config.concepts or table.name)
-        else:
-            table = load_concepts(concepts)
+        table = self.table(concepts)
         if only:
             return table.select(only)
         try:
@@ -188,6 +183,14 @@ class Segmenter:
             raise ConceptError(
                 f"No row of the concept table '{table.name}' is enabled; enable at least one."
             ) from error
+
+    def table(self, concepts: PathLike | ConceptSet | None = None) -> ConceptSet:
+        """The given table, or the model's own, with the rows that are not enabled."""
+        if concepts is not None:
+            return load_concepts(concepts)
+        own = self.folder / "concepts.csv"
+        table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
+        return dataclasses.replace(table, name=self.config.concepts or table.name)
 
     def _asked_rows(self, table: ConceptSet) -> list[Concept]:
         """The rows that the network is asked for. The fixed head answers for all its classes, in its own order.

@@ -129,8 +129,11 @@ def write(target: Path, organ_maps: list[Path], spacing: float, variants: int, s
     """Writes the maps and one dataset.json per set of organs; returns the latter.
 
     Raises:
-        InputError: an organ map cannot be used.
+        InputError: an organ map cannot be used, or two have one name.
     """
+    stems = [path.name.split(".")[0] for path in organ_maps]
+    if len(set(stems)) < len(stems):
+        raise InputError(f"Two organ maps have one name ({', '.join(stems)}); give each file a name of its own.")
     sets: dict[tuple[int, ...], list[tuple[str, np.ndarray]]] = {}
     for path in organ_maps:
         organs = read_organs(path, spacing)

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from ..concepts import Concept, ConceptSet, fold_name, load_concepts
-from ..data.datalist import Datalist
+from ..data.datalist import Datalist, check_splits
 from ..data.dataset import PatchDataset, Source, StepSampler, pair_labels
 from ..data.presets import Preset
 from ..data.rows import RowSampling
@@ -33,9 +33,11 @@ class TrainingRun:
     """Everything between the settings and the loop."""
 
     def __init__(self, datalists: list[Datalist], concepts: ConceptSet, preset: Preset, settings: RunSettings):
+        table, concepts = concepts, concepts.enabled()
         self.settings, self.preset, self.concepts = settings, preset, concepts
         self.training = t = settings.training
         self.datalists = datalists
+        check_splits(datalists)
         if t.batch_size % distributed.count():
             raise TrainingError(
                 f"A batch of {t.batch_size} cannot be shared out to {distributed.count()} processes; set batch_size to a "
@@ -65,9 +67,10 @@ class TrainingRun:
             ) from error
         self.channels: Channels | None = None
         self.start_classes: tuple[str, ...] = ()
+        self.has_statistics = False  # mean and spread of texts, which the trained layers have learnt to read
         if t.init_from:
             self._start_from(t.init_from)
-        self.mappings = [pair_labels(datalist, concepts, preset.regions) for datalist in datalists]
+        self.mappings = [pair_labels(datalist, table, preset.regions) for datalist in datalists]
         self.syntheses = [
             None if d.synthesis is None else Synthesis.from_dict(d.synthesis, str(d.path)) for d in datalists
         ]
@@ -107,6 +110,8 @@ class TrainingRun:
                 f"The model '{name_or_folder}' has another vision encoder; nothing of it can be taken over."
             )
         self.model.load_state_dict(fitting, strict=False)
+        same_texts = model.config.shared_text == self.model.config.shared_text is not None
+        self.has_statistics = same_texts and {"text.mean", "text.std"} <= fitting.keys()
         self.start_classes = tuple(model.config.classes)
         for stage, layer in self.model.fusion.items():
             if not any(key.startswith(f"fusion.{stage}.") for key in fitting):
@@ -132,7 +137,7 @@ class TrainingRun:
         text = self.model.text
         rows = [*self.concepts, *self.foreign]
         text.eval()
-        if text.pooled:
+        if text.pooled and not self.has_statistics:
             everything = [c for path in sorted(concepts_folder().glob("*.csv")) for c in load_concepts(path.stem)]
             text.fit_statistics([t for concept in [*everything, *rows] for t in concept.texts if t])
         for row, concept in enumerate(rows, start=2):
@@ -196,14 +201,18 @@ class TrainingRun:
             self._encode_texts()  # the bundled texts, and with them mean and spread, have changed since the run began
 
     def fingerprint(self) -> dict:
-        """What must be the same when a run is resumed."""
+        """What must be the same when a run is resumed, as plain JSON data."""
         ignored = ("device", "workers", "validate_every", "validation_cases", "cache")
         training = {k: v for k, v in dataclasses.asdict(self.training).items() if k not in ignored}
         sections = {name: getattr(self.settings, name) for name in ("model", "preprocessing", "augmentation")}
         unused = ("keep_largest", "unsure_below")  # in training
         sections["model"] = {k: v for k, v in sections["model"].items() if k not in unused}
-        data = {"data": [[case.name for case in d.split("training")] for d in self.datalists]}
-        texts = {"concepts": [concept.texts for concept in self.concepts]}
+        data = {
+            "data": [[case.name for case in d.split("training")] for d in self.datalists],
+            "validation": [[case.name for case in d.cases["validation"]] for d in self.datalists],
+            "labels": [[d.labels, d.absent, d.synthesis] for d in self.datalists],
+        }
+        texts = {"concepts": [concept.texts for concept in self.concepts], "names": self.concepts.names}
         return _plain({**training, **sections, **data, **texts})
 
     # ---- steps -----------------------------------------------------------------------------------------------------

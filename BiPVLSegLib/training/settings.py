@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..data.presets import Preset
+from ..data.rows import RowSampling
 from ..errors import TrainingError
 
 
@@ -87,7 +89,7 @@ class RunSettings:
         """``overrides`` are "key=value", a section before a dot: ``steps=100``, ``model.widths=[8,16,32,64,64]``.
 
         Raises:
-            TrainingError: an override names no setting or its value has the wrong type.
+            TrainingError: an override names no setting or its value cannot be used.
         """
         from ..data.transforms import AUGMENTATION
         from ..model.config import DEFAULT_PREPROCESSING, BiPVLSegConfig
@@ -119,7 +121,9 @@ class RunSettings:
             settings = TrainingSettings(**training)
         except TypeError as error:
             raise TrainingError(f"The training settings are wrong: {error}.") from error
-        _check_types(settings)
+        _check_training(settings)
+        _check("The setting preprocessing.", sections["preprocessing"], PREPROCESSING_RULES)
+        _check("The setting augmentation.", sections["augmentation"], AUGMENTATION_RULES)
         return cls(settings, **sections)
 
 
@@ -134,17 +138,126 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _check_types(settings: TrainingSettings) -> None:
-    defaults = TrainingSettings()
-    for f in dataclasses.fields(settings):
-        value, default = getattr(settings, f.name), getattr(defaults, f.name)
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            setattr(settings, f.name, float(value))
-        elif f.name == "rows" and value == "all":
-            continue
-        elif type(value) is not type(default):
-            raise TrainingError(f"The setting {f.name} must be a {type(default).__name__}, not {value!r}.")
-    if settings.schedule not in ("cosine", "polynomial"):
-        raise TrainingError(f"The schedule must be cosine or polynomial, not {settings.schedule!r}.")
-    if settings.batch_size < 1 or settings.steps < (not settings.rehearsal) or settings.rehearsal < 0:
-        raise TrainingError("steps and batch_size must be at least 1; with a rehearsal, steps may be 0.")
+# ---- what values may be ------------------------------------------------------------------------------------------------
+
+
+class Rule(NamedTuple):
+    """What a value must be, in words and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # neither infinite nor NaN
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _several(value: Any, each: Callable[[Any], bool], count: int | None = None) -> bool:
+    return isinstance(value, (list, tuple)) and count in (None, len(value)) and all(each(v) for v in value)
+
+
+def _axes(value: Any) -> bool:
+    return _several(value, lambda v: _whole(v) and 0 <= v <= 2) and len(set(value)) == len(value)
+
+
+def _rising(value: Any) -> bool:
+    return _several(value, _number, 2) and value[0] < value[1]
+
+
+def _tolerance(value: Any) -> bool:
+    return NOT_NEGATIVE.holds(value) or _several(value, NOT_NEGATIVE.holds, 2)
+
+
+def _intensity(value: Any) -> bool:
+    """Whether ``data.preprocessing.normalise_`` takes it, and reads all that it says."""
+    if not isinstance(value, dict):
+        return False
+    if value.get("mode") == "window":
+        return value.keys() == {"mode", "lower", "upper"} and _rising([value["lower"], value["upper"]])
+    clip = value.get("clip") or [0, 100]
+    only = value.get("mode") == "zscore" and value.keys() <= {"mode", "clip"}
+    return only and _rising(clip) and clip[0] >= 0 and clip[1] <= 100
+
+
+FLAG = Rule("True or False", lambda v: isinstance(v, bool))
+TEXT = Rule("a text", lambda v: isinstance(v, str))
+COUNT = Rule("a whole number of at least 0", lambda v: _whole(v) and v >= 0)
+POSITIVE = Rule("a number above 0", lambda v: _number(v) and v > 0)
+NOT_NEGATIVE = Rule("a number of at least 0", lambda v: _number(v) and v >= 0)
+SHARE = Rule("a number from 0 to 1", lambda v: _number(v) and 0 <= v <= 1)
+BELOW_ONE = Rule("a number of at least 0 and below 1", lambda v: _number(v) and 0 <= v < 1)
+
+# By the type of a setting's default; what else holds for one of them is said below.
+RULES = {bool: FLAG, str: TEXT, int: COUNT, float: NOT_NEGATIVE, list: Rule("a list", lambda v: isinstance(v, list))}
+TRAINING_RULES = {
+    "batch_size": Rule("a whole number of at least 1", lambda v: _whole(v) and v >= 1),
+    "learning_rate": POSITIVE,
+    "schedule": Rule("cosine or polynomial", lambda v: v in ("cosine", "polynomial")),
+    "clip": POSITIVE,
+    "seed": Rule("a whole number of at least 0 and below 2**63", lambda v: _whole(v) and 0 <= v < 2**63),
+    "validation_overlap": BELOW_ONE,
+    "rows": Rule("the word all or a dict", lambda v: v == "all" or isinstance(v, dict)),
+}
+ROWS_RULES = {f.name: {**RULES, float: SHARE}[type(f.default)] for f in dataclasses.fields(RowSampling)}
+PREPROCESSING_RULES = {
+    "spacing": Rule(
+        "three lengths in mm, 0 or None where the image's own is kept",
+        lambda v: _several(v, lambda mm: mm is None or NOT_NEGATIVE.holds(mm), 3),
+    ),
+    "spacing_tolerance": Rule(
+        "three numbers of at least 0, or pairs of them (thinner, thicker)", lambda v: _several(v, _tolerance, 3)
+    ),
+    "slice_axis_last": FLAG,
+    "intensity": Rule(
+        "{'mode': 'window', 'lower': a, 'upper': b} with a below b, or {'mode': 'zscore'}, which may have "
+        "'clip': [low, high] in percent",
+        _intensity,
+    ),
+    "patch_size": Rule("three whole numbers of at least 1", lambda v: _several(v, lambda n: _whole(n) and n >= 1, 3)),
+    "overlap": BELOW_ONE,
+    "flip_axes": Rule("a list of different axes out of 0, 1 and 2", _axes),
+    "modality": TEXT,
+}
+AUGMENTATION_RULES = {
+    "probability": SHARE,
+    "rotate_degrees": Rule(
+        "three numbers from 0 to 180", lambda v: _several(v, lambda d: _number(d) and 0 <= d <= 180, 3)
+    ),
+    "quarter_turns": Rule("two different axes out of 0, 1 and 2, or []", lambda v: _axes(v) and len(v) in (0, 2)),
+    "scale": BELOW_ONE,
+    "deform": SHARE,
+    "intensity_shift": NOT_NEGATIVE,
+    "intensity_scale": BELOW_ONE,
+    "gamma": Rule(
+        "two numbers above 0, the smaller one first, or None",
+        lambda v: v is None or (_several(v, POSITIVE.holds, 2) and v[0] <= v[1]),
+    ),
+    "noise": NOT_NEGATIVE,
+    "blur": NOT_NEGATIVE,
+    "foreground": SHARE,
+}
+
+
+def _check(start: str, values: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    """Raises TrainingError for the first of the values that breaks its rule."""
+    for name, rule in rules.items():
+        if name in values and not rule.holds(values[name]):
+            raise TrainingError(f"{start}{name} must be {rule.words}, not {values[name]!r}.")
+
+
+def _check_training(settings: TrainingSettings) -> None:
+    """Checks the settings and turns whole numbers into floats where those are meant."""
+    defaults = vars(TrainingSettings())
+    by_type = {name: RULES[type(default)] for name, default in defaults.items() if name not in TRAINING_RULES}
+    _check("The setting ", vars(settings), by_type | TRAINING_RULES)
+    if settings.rows != "all":
+        _check("In the setting rows, ", settings.rows, ROWS_RULES)
+    if not settings.steps and not settings.rehearsal:
+        raise TrainingError("The setting steps must be at least 1, or 0 with a rehearsal, not 0 without one.")
+    for name, default in defaults.items():
+        if isinstance(default, float):
+            setattr(settings, name, float(getattr(settings, name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from tiny_models import BERT
 from tiny_training import ACDC, a_run
 from transformers import BertConfig
 
+from BiPVLSegLib.data.presets import PRESETS, Preset
+from BiPVLSegLib.data.transforms import AUGMENTATION
 from BiPVLSegLib.errors import BiPVLError, TrainingError
+from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
 from BiPVLSegLib.training.schedule import learning_rate
-from BiPVLSegLib.training.settings import RunSettings
+from BiPVLSegLib.training.settings import AUGMENTATION_RULES, PREPROCESSING_RULES, RunSettings
 
 # ---------------------------------------------------------------- settings
 
@@ -56,6 +60,118 @@ def test_a_bad_override_is_refused_with_a_sentence(override: str) -> None:
         RunSettings.from_preset(ACDC, [override])
     assert str(caught.value).endswith(".")
     assert override.split("=")[0].split(".")[-1] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=-1",
+        "seed=18446744073709551616",
+        "workers=-1",
+        "epochs=-1",
+        "steps=-1",
+        "rehearsal=-1",
+        "warmup=-1",
+        "validate_every=-1",
+        "validation_cases=-1",
+        "validation_overlap=1.0",
+        "validation_overlap=-0.1",
+        "learning_rate=0",
+        "learning_rate=-1e-4",
+        "learning_rate=1e999",
+        "learning_rate=true",
+        "weight_decay=-1e-5",
+        "clip=0",
+        "auxiliary_weight=-0.5",
+        "rows=some",
+        "cache=3",
+        "preprocessing.spacing=1.5",
+        "preprocessing.spacing=[1.5,1.5]",
+        "preprocessing.spacing=[1.5,1.5,-2]",
+        "preprocessing.spacing_tolerance=[0,0,[0.5]]",
+        "preprocessing.spacing_tolerance=0.5",
+        "preprocessing.slice_axis_last=1",
+        "preprocessing.intensity=window",
+        "preprocessing.intensity={'mode':'window','lower':0}",
+        "preprocessing.intensity={'mode':'window','lower':400,'upper':0}",
+        "preprocessing.intensity={'mode':'zscore','clip':[0.5,101]}",
+        "preprocessing.intensity={'mode':'zscore','clip':5}",
+        "preprocessing.intensity={'mode':'zscore','clips':[0.5,99.5]}",
+        "preprocessing.intensity={'mode':'minmax'}",
+        "preprocessing.patch_size=[32,32,8.0]",
+        "preprocessing.overlap=1",
+        "preprocessing.flip_axes=0",
+        "preprocessing.flip_axes=[0,3]",
+        "preprocessing.modality=7",
+        "augmentation.probability=2",
+        "augmentation.rotate_degrees=15",
+        "augmentation.rotate_degrees=[15,15]",
+        "augmentation.quarter_turns=[0]",
+        "augmentation.quarter_turns=[1,1]",
+        "augmentation.scale=1",
+        "augmentation.deform=-0.1",
+        "augmentation.intensity_shift=None",
+        "augmentation.intensity_scale=x",
+        "augmentation.gamma=1.5",
+        "augmentation.gamma=[1.5,0.7]",
+        "augmentation.noise=-0.1",
+        "augmentation.blur=-1",
+        "augmentation.foreground=1.5",
+    ],
+)
+def test_a_value_out_of_its_range_is_refused_with_what_it_is_and_may_be(override: str) -> None:
+    name = override.partition("=")[0]
+    with pytest.raises(TrainingError, match=rf"^The setting {re.escape(name)} must be .+, not .+\.$"):
+        RunSettings.from_preset(ACDC, [override])
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("subset", "2"), ("subset", "'x'"), ("unlabelled", "-0.1"), ("most", "1.5"), ("most", "-1"), ("shuffle", "1"),
+     ("ramp", "-1"), ("ramp", "2")],
+)  # fmt: skip
+def test_rows_out_of_their_range_are_refused(name: str, value: str) -> None:
+    with pytest.raises(TrainingError, match=rf"^In the setting rows, {name} must be .+, not {re.escape(value)}\.$"):
+        RunSettings.from_preset(ACDC, [f"rows={{'{name}': {value}}}"])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "clip=1e9",
+        "warmup=0",
+        "weight_decay=0",
+        "validation_overlap=0",
+        "preprocessing.spacing=(1.5,1.5,0)",
+        "preprocessing.spacing=[None,None,None]",
+        "preprocessing.spacing_tolerance=[0,0.5,[0,4]]",
+        "preprocessing.intensity={'mode':'zscore','clip':None}",
+        "preprocessing.intensity={'mode':'window','lower':-175,'upper':250.5}",
+        "preprocessing.flip_axes=[]",
+        "augmentation.quarter_turns=[]",
+        "augmentation.gamma=None",
+        "augmentation.foreground=1",
+        "rows={'subset':0,'most':8,'shuffle':False,'ramp':1}",
+    ],
+)
+def test_values_at_the_edge_of_their_range_are_taken(override: str) -> None:
+    RunSettings.from_preset(ACDC, [override])
+
+
+def test_steps_may_be_0_with_a_rehearsal_only() -> None:
+    assert RunSettings.from_preset(ACDC, ["steps=0", "rehearsal=600"]).training.steps == 0
+    with pytest.raises(TrainingError, match="^The setting steps must be .* rehearsal"):
+        RunSettings.from_preset(ACDC, ["steps=0"])
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_presets_keep_the_rules(preset: Preset) -> None:
+    RunSettings.from_preset(preset)
+
+
+def test_every_key_of_a_preset_has_a_rule() -> None:
+    assert PREPROCESSING_RULES.keys() == DEFAULT_PREPROCESSING.keys()
+    assert AUGMENTATION_RULES.keys() == AUGMENTATION.keys()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+"""Mistakes in data sets that would give wrong numbers without a word: each is refused, or does no harm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from tiny_data import HEART_LABELS, heart, save_nifti, write_datalist, write_hearts
+from tiny_training import HEART, a_run
+
+from BiPVLSegLib.concepts import ConceptSet, write_csv
+from BiPVLSegLib.data.datalist import check_splits, read_datalist
+from BiPVLSegLib.data.dataset import PatchDataset, Source, pair_labels
+from BiPVLSegLib.data.transforms import AUGMENTATION
+from BiPVLSegLib.errors import ConceptError, InputError
+from BiPVLSegLib.evaluation.evaluate import evaluate
+from BiPVLSegLib.evaluation.labelled_cases import labelled_cases
+from BiPVLSegLib.model import load_model
+from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
+from BiPVLSegLib.tools.ct_datalist import write as write_bodies
+
+PREPROCESSING = {**DEFAULT_PREPROCESSING, "spacing": [1.5, 1.5, 10.0], "patch_size": [16, 16, 4]}
+OFF = ConceptSet("no-rv", tuple(replace(c, enabled=c.name != "right ventricle") for c in HEART))
+
+
+def patches(folder: Path, cache: Path | None = None) -> PatchDataset:
+    datalist = read_datalist(folder)
+    source = Source(datalist.split("training"), pair_labels(datalist, HEART, {}))
+    return PatchDataset([source], PREPROCESSING, AUGMENTATION, 1, 0, cache)
+
+
+def test_a_corrected_label_file_is_not_taken_from_the_cache(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 0)
+    before = patches(tmp_path, tmp_path / "cache")
+    assert 1 in before._volume(0)["label"]
+    path = tmp_path / "labels" / "case0.nii.gz"
+    image = nibabel.load(path)
+    labels = np.asarray(image.dataobj).copy()
+    labels[labels == 1] = 0
+    nibabel.save(nibabel.Nifti1Image(labels, image.affine), path)
+    assert 1 not in patches(tmp_path, tmp_path / "cache")._volume(0)["label"]
+
+
+def test_label_values_that_the_list_does_not_name_are_noticed(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 2, 1, (0, 0, 0, 255))  # a mask of 0 and 255, listed as 3
+    with pytest.raises(InputError, match="Not one voxel of the training volumes .*dataset.json"):
+        patches(tmp_path).fill()
+    with pytest.raises(InputError, match="Not one voxel .*check the values"):
+        evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "report", device="cpu")
+
+
+def test_volumes_that_share_a_file_name_keep_names_of_their_own(tmp_path: Path) -> None:
+    entries = []
+    for folder in ("p0", "p1", "p1/a", "p2/a"):
+        files = [
+            save_nifti(tmp_path / folder / f"{kind}.nii.gz", array) for kind, array in zip(("image", "label"), heart(0))
+        ]
+        entries.append({kind: f"{Path(folder).parent}/{file}" for kind, file in zip(("image", "label"), files)})
+    dotted = [save_nifti(tmp_path / "images" / f"1.2.840.{n}.nii.gz", heart(n)[0]) for n in range(2)]
+    write_datalist(tmp_path, HEART_LABELS, entries[:2], entries[2:], test=[*dotted, entries[0]["image"]])
+    datalist = read_datalist(tmp_path)
+    assert [case.name for case in datalist.split("training")] == ["p0_image", "p1_image"]
+    others = [case.name for case in datalist.split("validation")]
+    assert len(set(others)) == 2 and all(name.endswith("a_image") for name in others)
+    assert [case.name for case in datalist.split("test")] == ["1.2.840.0", "1.2.840.1", "p0_image"], "the same volume"
+
+
+def test_a_volume_that_is_trained_on_may_not_judge_whatever_list_it_is_in(data, settings, tmp_path: Path) -> None:
+    check_splits([read_datalist(data), read_datalist(data)])
+    content = json.loads(data.read_text(encoding="utf-8"))
+    content["training"], content["validation"] = content["validation"], []
+    other = data.with_name("turned.json")
+    other.write_text(json.dumps(content), encoding="utf-8")
+    check_splits([read_datalist(other)])
+    with pytest.raises(InputError, match="in the training split and in another"):
+        a_run([data, other], settings)
+
+
+def test_a_split_without_labels_judges_nothing_and_says_so(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 1)
+    image = save_nifti(tmp_path / "images" / "t.nii.gz", heart(5)[0])
+    write_datalist(tmp_path, HEART_LABELS, [], test=[image])
+    with pytest.raises(InputError, match="has a label"):
+        evaluate(tmp_path, "test", "cardiac-mr", tmp_path / "report")
+    with pytest.raises(InputError, match="At least one"):
+        write_hearts(tmp_path, 1, 1)
+        evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "report", limit=0)
+
+
+def test_rows_that_are_switched_off_are_neither_trained_nor_judged(data, settings, tmp_path: Path, monkeypatch) -> None:
+    import tiny_training
+
+    monkeypatch.setattr(tiny_training, "HEART", OFF)
+    run = a_run(data, settings)
+    assert tuple(run.model.config.classes) == run.concepts.names == HEART.names[1:]
+    assert run.mappings[0].known == (True, True) and run.mappings[0].values == ((2,), (3,))
+    write_csv(OFF, tmp_path / "off.csv")
+    judged = labelled_cases(data, "validation", "cardiac-mr", tmp_path, tmp_path / "off.csv", None, "cpu", "auto")
+    assert judged.asked.names == HEART.names[1:]
+    with pytest.raises(ConceptError, match="switched off"):
+        pair = ConceptSet("none", tuple(replace(c, enabled=False) for c in HEART))
+        monkeypatch.setattr(tiny_training, "HEART", pair)
+        a_run(data, settings)
+
+
+def test_other_label_values_are_no_run_to_resume(data, settings) -> None:
+    before = a_run(data, settings).fingerprint()
+    content = json.loads(data.read_text(encoding="utf-8"))
+    content["labels"] = {
+        "0": "background",
+        "2": "right ventricle",
+        "1": "left ventricular myocardium",
+        "3": "left ventricle",
+    }
+    swapped = data.with_name("swapped.json")
+    swapped.write_text(json.dumps(content), encoding="utf-8")
+    after = a_run(swapped, settings).fingerprint()
+    assert [key for key in before if before[key] != after[key]] == ["labels"]
+
+
+def test_a_training_that_goes_on_reads_texts_as_the_model_that_it_starts_from(data) -> None:
+    source = load_model("cardiac-mr")
+    run = a_run(data, ["init_from=cardiac-mr", "precision=fp32", "workers=0", "batch_size=1", "rows=all"])
+    assert torch.equal(run.model.text.mean, source.text.mean) and torch.equal(run.model.text.std, source.text.std)
+
+
+def test_organ_maps_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one name"):
+        write_bodies(tmp_path, [tmp_path / "s1" / "organs.nii.gz", tmp_path / "s2" / "organs.nii.gz"], 3.0, 1, 0)
