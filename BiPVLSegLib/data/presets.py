@@ -107,6 +107,7 @@ PRESETS = {
             },
             model={
                 "auxiliary_levels": [1, 2],
+                "unsure_below": 0.75,
                 "keep_largest": ["spleen", "liver", "right kidney", "left kidney", "gallbladder", "bladder"],
             },
             training={**_SEGMENTATION_ONLY, "learning_rate": 1e-3, "rows": {"subset": 0.7, "most": 8}},
@@ -159,6 +160,7 @@ PRESETS = {
             },
             model={
                 "auxiliary_levels": [1, 2],
+                "unsure_below": 0.75,  # many thin structures: the mean probability is lower where all is well
                 # one piece in all of the label maps, and thick enough to stay one at this spacing
                 "keep_largest": [
                     "brain-stem",
