@@ -183,7 +183,8 @@ class PatchDataset(Dataset):
         empty: dict[LabelMapping, bool] = {}
         for index in progress(own):
             mapping = self.items[index][1]
-            empty[mapping] = empty.get(mapping, True) and not len(self._volume(index)["organs_fg_indices"])
+            places = self._volume(index)["organs_fg_indices"]
+            empty[mapping] = empty.get(mapping, True) and not len(places)
         for mapping, nothing in empty.items():
             if nothing and len(own) == len(self.items):
                 values = sorted(value for values in mapping.values for value in values)

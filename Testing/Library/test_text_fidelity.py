@@ -32,6 +32,8 @@ class Reader:
     def choose_concepts(self, concepts=None):
         return CINE
 
+    table = choose_concepts
+
     def segment(self, volume, table, overlap=None):
         truth = np.select([volume.array[0] > 210, volume.array[0] > 150, volume.array[0] > 60], [3, 1, 2])
         labels = np.zeros(truth.shape, np.uint8)

@@ -72,7 +72,7 @@ def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, setting
     run.start_classes = run.start_classes[1:]
     with pytest.raises(TrainingError, match=f"does not know {HEART.names[0]}"):
         check_rehearsal(run)
-    with pytest.raises(TrainingError, match="steps may be 0"):
+    with pytest.raises(TrainingError, match="0 with a rehearsal"):
         a_run(data, [*settings, "steps=0"])
 
 
