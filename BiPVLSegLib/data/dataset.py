@@ -177,7 +177,7 @@ class PatchDataset(Dataset):
         With a cache on disk, which all processes read, each of ``parts`` processes prepares its ``part`` of them.
 
         Raises:
-            InputError: no volume of a data set has a voxel of the classes that it is said to label.
+            InputError: no volume has a voxel of the classes that are said to be labelled.
         """
         own = range(part, len(self.items), parts) if self.cache is not None else range(len(self.items))
         empty: dict[LabelMapping, bool] = {}
@@ -185,14 +185,16 @@ class PatchDataset(Dataset):
             mapping = self.items[index][1]
             places = self._volume(index)["organs_fg_indices"]
             empty[mapping] = empty.get(mapping, True) and not len(places)
-        for mapping, nothing in empty.items():
-            if nothing and len(own) == len(self.items):
-                values = sorted(value for values in mapping.values for value in values)
-                example = next(case.label for case, of in self.items if of == mapping)
-                raise InputError(
-                    f"Not one voxel of the training volumes beside {example} has one of the label values {values}; check "
-                    '"labels" in dataset.json against the values in the label files.'
-                )
+        for mapping in [m for m, nothing in empty.items() if nothing and len(own) == len(self.items)]:
+            values = sorted(value for values in mapping.values for value in values)
+            example = next(case.label for case, of in self.items if of == mapping)
+            note = (
+                f"Not one voxel of {example} and of the training volumes with it has one of the label values {values}; check "
+                '"labels" in dataset.json against the values in the label files.'
+            )
+            if all(empty.values()):
+                raise InputError(note)
+            logger.warning(note)  # volumes without the organs may be meant to teach their absence
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         """Patch ``number`` -> image (C, D, H, W) float32, label (D, H, W) int16 in data set values, item index."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from ..errors import InputError, OutputError
 from ..inference.segmenter import Segmenter
 from ..io.volume import Volume
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class LabelledCases:
@@ -29,20 +32,19 @@ class LabelledCases:
     asked: ConceptSet
 
     def __iter__(self) -> Iterator[tuple[Case, Volume, dict[str, np.ndarray]]]:
-        """Each case with its volume and the true mask (I, J, K) of every row that was asked for. Shows a progress bar.
-
-        Raises InputError at the end, where no volume had a voxel of any of these rows.
-        """
+        """Each case with its volume and the true mask (I, J, K) of every row that was asked for. Shows a progress bar, and
+        warns at the end where no volume had a voxel of any of these rows."""
         seen = False
         for case in tqdm(self.cases, desc="Evaluating", unit="volume"):
             volume, truth = self.read(case)
             seen = seen or any(mask.any() for mask in truth.values())
             yield case, volume, truth
         if not seen:
-            raise InputError(
-                f"Not one voxel of the {len(self.cases)} volume(s) of {self.datalist.path} has a label value of its "
-                f'"labels" ({self.datalist.labels}); check the values in the label files.'
-            )
+            logger.warning(
+                "Not one voxel of the %d volume(s) of %s has a label value of its \"labels\" (%s). If that is not meant, check "
+                "the values in the label files.",
+                len(self.cases), self.datalist.path, self.datalist.labels,
+            )  # fmt: skip
 
     def read(self, case: Case) -> tuple[Volume, dict[str, np.ndarray]]:
         """The volume of a case, and the true mask of every row that was asked for."""
