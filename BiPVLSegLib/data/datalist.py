@@ -185,5 +185,5 @@ def check_splits(datalists: Sequence[Datalist]) -> None:
     if both:
         raise InputError(
             f"{both[0]} is in the training split and in another one"
-            f"{f' ({len(both)} files are)' if len(both) > 1 else ''}; what a model was trained on cannot judge it."
+            f"{f' (so are {len(both) - 1} more files)' if len(both) > 1 else ''}; what a model was trained on cannot judge it."
         )
