@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..io.volume import ITK_SUFFIXES, NIFTI_SUFFIXES
 
 SPLITS = ("training", "validation", "test")
-ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
+ENDINGS = (".seg.nrrd", *NIFTI_SUFFIXES, *ITK_SUFFIXES)
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,9 @@ def write(target: Path, organ_maps: list[Path], spacing: float, variants: int, s
     if len(set(stems)) < len(stems):
         raise InputError(f"Two organ maps have one name ({', '.join(stems)}); give each file a name of its own.")
     sets: dict[tuple[int, ...], list[tuple[str, np.ndarray]]] = {}
-    for path in organ_maps:
+    for stem, path in zip(stems, organ_maps, strict=True):
         organs = read_organs(path, spacing)
-        sets.setdefault(tuple(np.unique(organs)[1:].tolist()), []).append((path.name.split(".")[0], organs))
+        sets.setdefault(tuple(np.unique(organs)[1:].tolist()), []).append((stem, organs))
     written = []
     with tqdm(total=len(organ_maps) * variants, desc="Bodies") as progress:
         for values, members in sets.items():
