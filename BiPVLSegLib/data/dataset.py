@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..io.writing import atomic_path
 from .datalist import Case, Datalist
 from .preprocessing import plan_grid, prepare_image
 from .synthesis import Synthesis, SynthesizeImaged
-from .transforms import cached_transform, training_transform
+from .transforms import crop_places, crop_size, padding, training_transform
 
 logger = logging.getLogger(__name__)
 
@@ -202,10 +202,7 @@ class PatchDataset(Dataset):
         # MONAI's transforms take one seed for all of them
         transform = self.transforms[self.synthesis[index]]
         transform.set_random_state(seed=int(np.random.default_rng([self.seed, 1, number]).integers(2**31)))
-        volume = dict(self._volume(index))
-        if "image" in volume:
-            volume["image"] = volume["image"].float()
-        crop = transform(volume)
+        crop = transform(dict(self._volume(index)))
         crop = crop[0] if isinstance(crop, list) else crop
         return {
             "image": torch.as_tensor(np.asarray(crop["image"]), dtype=torch.float32),
@@ -228,37 +225,46 @@ class PatchDataset(Dataset):
         return torch.tensor([self.items[int(i)][1].known for i in items])
 
     def _volume(self, index: int) -> dict:
+        """What ``training_transform`` takes: image float16 (C, D, H, W), if the case has one, label int16 (1, D, H, W) and the
+        places of crops."""
         if index in self.volumes:
             return self.volumes[index]
-        case = self.items[index][0]
-        tensors = dict(zip(self._kinds(case), self._preprocessed(case, self.synthesis[index]), strict=True))
-        tensors["label"] = tensors["label"][None]
+        case, mapping = self.items[index]
+        kinds = ("image", "label") if case.images else ("label",)
+        files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in case.files]
+        key = [case.name, self.preprocessing, files]
+        tensors = self._kept(key, kinds, lambda: self._preprocess(case, self.synthesis[index]))
         patch = list(self.preprocessing["patch_size"])
-        organs = [value for values in self.items[index][1].values for value in values]
-        volume = cached_transform(patch, self.augmentation, organs, tuple(tensors))(tensors)
+        volume = dict(zip(kinds, tensors, strict=True))
+        volume["label"] = volume["label"][None]
+        volume = padding(patch, self.augmentation, kinds)(volume)
+        organs = sorted(value for values in mapping.values for value in values)
+        places = self._kept(
+            [*key, organs, crop_size(patch, self.augmentation)],
+            ("organs_fg_indices", "organs_bg_indices"),
+            lambda: crop_places(torch.as_tensor(volume["label"]), organs),
+        )
+        volume |= {"organs_fg_indices": places[0].numpy(), "organs_bg_indices": places[1].numpy()}
         if self.cache is None:
             self.volumes[index] = volume
         return volume
 
-    @staticmethod
-    def _kinds(case: Case) -> tuple[str, ...]:
-        return ("image", "label") if case.images else ("label",)
-
-    def _preprocessed(self, case: Case, synthesis: Synthesis | None) -> tuple[torch.Tensor, ...]:
-        """Image float16 (C, D, H, W), if it has one, and label int16 (D, H, W) on the working grid, from the disk cache if
-        there."""
+    def _kept(
+        self, key: list, kinds: Sequence[str], make: Callable[[], Sequence[torch.Tensor]]
+    ) -> Sequence[torch.Tensor]:
+        """What ``make`` returns, one tensor per kind; from the disk cache if that has it. From there a crop reads its own
+        part of a volume only."""
         if self.cache is None:
-            return self._preprocess(case, synthesis)
-        files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in case.files]
-        settings = json.dumps([self.preprocessing, files], sort_keys=True, default=str)
-        stem = f"{case.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
-        files = [self.cache / f"{stem}-{kind}.npy" for kind in self._kinds(case)]
+            return make()
+        stem = f"{key[0]}-{hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:16]}"
+        files = [self.cache / f"{stem}-{kind}.npy" for kind in kinds]
         if not all(file.is_file() for file in files):
             self.cache.mkdir(parents=True, exist_ok=True)
-            for file, tensor in zip(files, self._preprocess(case, synthesis), strict=True):
+            for file, tensor in zip(files, make(), strict=True):
                 with atomic_path(file) as temporary:
                     np.save(temporary, tensor.numpy())
-        return tuple(torch.from_numpy(np.load(file, allow_pickle=False)) for file in files)
+        # copy-on-write: PyTorch wants arrays that can be written to
+        return tuple(torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False)) for file in files)
 
     def _preprocess(self, case: Case, synthesis: Synthesis | None) -> tuple[torch.Tensor, ...]:
         if synthesis is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import (
+    CastToTyped,
     Compose,
     RandAdjustContrastd,
     RandAffined,
@@ -43,23 +44,20 @@ AUGMENTATION: dict[str, Any] = {
 }
 
 
-def cached_transform(
-    patch_size: list[int], augmentation: dict[str, Any], organs: Sequence[int], keys: tuple[str, ...] = KEYS
-) -> Compose:
-    """Once per volume: pads it to at least the crop size and lists the voxels with label values in ``organs``, and the others.
+def padding(patch_size: list[int], augmentation: dict[str, Any], keys: Sequence[str] = KEYS) -> Transform:
+    """Once per volume: at least the crop size. A volume that is large enough is not touched."""
+    return SpatialPadd(keys, crop_size(patch_size, augmentation), mode="edge")
+
+
+def crop_places(label: torch.Tensor, organs: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flat int32 indices of the voxels with label values in ``organs``, and of others.
 
     Label maps for synthetic images have values for skin and bone, too, which no patch should be centred on. Of the many other
     voxels an even choice is kept: all of them would take twice the memory of image and label.
     """
-    values = torch.tensor(sorted(organs), dtype=torch.int16)
-
-    def with_places(volume: dict) -> dict:
-        inside = torch.isin(torch.as_tensor(volume["label"]), values).flatten()
-        organs, others = (np.flatnonzero(mask).astype(np.int32) for mask in (inside.numpy(), ~inside.numpy()))
-        even = others[:: 1 + len(others) // MOST_OTHER_PLACES].copy()
-        return {**volume, "organs_fg_indices": organs, "organs_bg_indices": even}
-
-    return Compose([SpatialPadd(keys, crop_size(patch_size, augmentation), mode="edge"), with_places])
+    inside = torch.isin(label, torch.tensor(sorted(organs), dtype=label.dtype)).flatten()
+    found, others = (torch.nonzero(mask).flatten().to(torch.int32) for mask in (inside, ~inside))
+    return found, others[:: 1 + len(others) // MOST_OTHER_PLACES].clone()
 
 
 def training_transform(
@@ -67,7 +65,8 @@ def training_transform(
 ) -> Compose:
     """Once per crop. Mirrors only along ``flip_axes``, which the preset must have named.
 
-    Input and output: a dict with image (C, D, H, W) and label (1, D, H, W), the latter -1 where the truth is unknown. With
+    Input and output: a dict with image (C, D, H, W; float32 in the output) and label (1, D, H, W), the latter -1 where the
+    truth is unknown; in the input also the two ``crop_places`` as ``organs_fg_indices`` and ``organs_bg_indices``. With
     ``make_image`` (see ``synthesis``) there is no image in the input: it is made once the label map has its final shape.
     """
     a = augmentation
@@ -79,6 +78,8 @@ def training_transform(
             fg_indices_key="organs_fg_indices", bg_indices_key="organs_bg_indices", allow_smaller=True,
         ),
     ]  # fmt: skip
+    if make_image is None:
+        steps.append(CastToTyped("image", torch.float32))  # volumes are kept in half precision
     degrees = [float(np.deg2rad(d)) for d in a["rotate_degrees"]]
     if any(degrees) or a["scale"]:
         # Always run: it also cuts the patch from the middle of the crop. One resampling for rotation and scale together.

@@ -162,7 +162,7 @@ def _foreign(concepts: ConceptSet) -> Probe:
 
 
 def _union(concepts: ConceptSet) -> Probe:
-    done, tables, sets = "one text for two classes", [], parts_of(concepts.name)
+    done, tables, sets = "one text for two or three classes", [], parts_of(concepts.name)
     path = evaluation_folder() / "unions.json"
     for entry in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []:
         names = {fold_name(name): name for name in concepts.names}
