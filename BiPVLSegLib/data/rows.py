@@ -52,7 +52,7 @@ class RowSampling:
     drop_title: float = 0.1
     title_only: float = 0.1
     unlabelled: float = 0.5
-    ramp: float = 0.0
+    ramp: float = 0.5
 
     def at(self, done: float) -> RowSampling:
         """The sampling when a share ``done`` (0 to 1) of the training lies behind."""

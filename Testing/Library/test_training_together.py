@@ -47,7 +47,7 @@ def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part
         [
             *settings,
             "batch_size=6",
-            "rows={'foreign': 1.0, 'subset': 0, 'union': 0, 'unlabelled': 0}",
+            "rows={'ramp': 0, 'foreign': 1.0, 'subset': 0, 'union': 0, 'unlabelled': 0}",
             "auxiliary_weight=0",
         ],
     )
@@ -73,7 +73,7 @@ def test_each_volume_is_asked_for_what_its_data_set_labels_only(data: Path, part
 
 
 def test_steps_in_which_a_volume_is_asked_for_nothing_stay_finite(data: Path, part: Path, settings: list[str]) -> None:
-    run = a_run([data, part], [*settings, "batch_size=3", "rows={'foreign': 0.0, 'subset': 1.0}"])
+    run = a_run([data, part], [*settings, "batch_size=3", "rows={'ramp': 0, 'foreign': 0.0, 'subset': 1.0}"])
     run.train_mode()
     for step in range(4):
         run.step_loss(step, batch_of(run, step))[0].backward()
@@ -83,7 +83,7 @@ def test_steps_in_which_a_volume_is_asked_for_nothing_stay_finite(data: Path, pa
 def test_a_volume_that_is_asked_for_more_than_it_labels_only_protects_what_is_labelled(
     data: Path, part: Path, settings: list[str]
 ) -> None:
-    rows = "rows={'foreign': 0, 'subset': 0, 'union': 0, 'unlabelled': 1.0}"
+    rows = "rows={'ramp': 0, 'foreign': 0, 'subset': 0, 'union': 0, 'unlabelled': 1.0}"
     run = a_run([data, part], [*settings, "batch_size=6", rows, "auxiliary_weight=0"])
     seen, batch = spy_on_loss(run), batch_of(run)
     run.step_loss(0, batch)
@@ -120,7 +120,7 @@ def test_an_absent_organ_is_asked_for_and_nothing_is_to_be_found(
     path.write_text(json.dumps({**content, "absent": ["Right ventricle"]}))
     mapping = pair_labels(read_datalist(path), HEART, {})
     assert mapping.known == (True, False, True) and mapping.values == ((), (), (9,))
-    rows = "rows={'foreign': 0, 'subset': 0, 'union': 0, 'unlabelled': 0}"
+    rows = "rows={'ramp': 0, 'foreign': 0, 'subset': 0, 'union': 0, 'unlabelled': 0}"
     run = a_run(path, [*settings, rows, "auxiliary_weight=0"])
     seen = spy_on_loss(run)
     run.step_loss(0, batch_of(run))

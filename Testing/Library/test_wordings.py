@@ -104,7 +104,8 @@ def test_a_union_takes_the_place_of_its_parts():
 
 
 def test_variety_grows_over_the_ramp_and_small_subsets_are_there_from_the_start():
-    sampling = RowSampling(ramp=0.5)
+    sampling = RowSampling()
+    assert sampling.ramp == 0.5, "what was measured"
     for rows in draws(sampling.at(0.0), 20):
         assert sorted(rows.classes) == [(0,), (1,), (2,)] and set(rows.concepts) == set(CINE.concepts)
         assert not rows.unlabelled
@@ -112,7 +113,9 @@ def test_variety_grows_over_the_ramp_and_small_subsets_are_there_from_the_start(
     assert sampling.at(0.5) == sampling.at(1.0) == sampling
     small = RowSampling(subset=0.8, most=2, ramp=1.0).at(0.0)
     assert small.subset == 0.8 and small.most == 2, "they save memory"
-    assert RowSampling().at(0.0) == RowSampling() and RowSampling.all_rows().at(0.0) == RowSampling.all_rows()
+    assert (
+        RowSampling(ramp=0).at(0.0) == RowSampling(ramp=0) and RowSampling.all_rows().at(0.0) == RowSampling.all_rows()
+    )
 
 
 def test_a_table_of_ones_own_is_trained_with_its_own_words_and_typing_errors():
