@@ -4,7 +4,8 @@
 
 On generated hearts, with the ``acdc`` preset. The variants (names of ``BiPVLSegLib/comparison/variants.py``; default: no-text,
 ours) take turns in one process (A B A B ...), so that other work on the machine hits all of them. A step is draw, forward,
-losses, backward and update; patches are made before the clock starts.
+losses, backward and update; patches are made before the clock starts. The steps are spread over a whole training, since the
+variety of rows grows.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main() -> None:
         seconds: dict[str, list[float]] = {title: [] for title in steps}
         for number in range(WARM_UP + options.rounds):
             for title, step in steps.items():
-                spent = step(number)
+                spent = step(number, number / (WARM_UP + options.rounds))
                 if number >= WARM_UP:
                     seconds[title].append(spent)
     first = next(iter(seconds.values()))
@@ -63,9 +64,9 @@ def _stepper(data: Path, overrides: list[str]):
     run.train_mode()
     batches = list(run.batches(0, 4))
 
-    def step(number: int) -> float:
+    def step(number: int, done: float) -> float:
         started = time.perf_counter()
-        loss, _parts = run.step_loss(number, batches[number % len(batches)])
+        loss, _parts = run.step_loss(int(done * run.steps), batches[number % len(batches)])
         run.scaler.scale(loss).backward()
         run.scaler.unscale_(run.optimizer)
         torch.nn.utils.clip_grad_norm_(run.parameters(), run.training.clip)

@@ -129,6 +129,16 @@ def test_a_sample_of_which_no_row_is_asked_stays_finite_with_finite_gradients() 
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
+def test_training_sees_what_use_will_see() -> None:
+    """Where keys are few a CPU trains with another kernel of attention."""
+    model = tiny_model().eval()
+    image, text = images(model.config), model.encode(HEART)
+    trained = model(image.requires_grad_(), text)
+    with torch.no_grad():
+        used = model(image, text)
+    assert trained.requires_grad and close(trained, used)
+
+
 @pytest.mark.parametrize("mode", TOKEN_MODES)
 def test_padding_tokens_do_not_change_the_result(mode: dict) -> None:
     model = tiny_model(**mode)
