@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from ..data.datalist import read_datalist
 from ..data.presets import get_preset
+from ..data.rows import RowSampling
 from ..errors import InputError, OutputError
 from .job import FAILURE, PHASES, TRAINED, Job, read_result
 from .table import Entry, write_tables
@@ -77,7 +79,7 @@ def compare(
             own = (f"steps={steps}", "epochs=0", f"seed={seed}", *variant.overrides, *special.get(variant.name, ()))
             job = Job(
                 variant.name, seed, _absolute(data), _absolute(test_data or data), split, limit, preset,
-                None if concepts is None else str(concepts), [*common, *own],
+                None if concepts is None else str(concepts), [*common, *own], asdict(RowSampling()),
             )  # fmt: skip
             jobs.append((folder, job))
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ TRAINED, RESULT, FAILURE, STEPS = "train.json", "result.json", "failure.txt", "s
 
 @dataclass(frozen=True)
 class Job:
-    """``overrides`` are all settings that differ from the preset's, in the order in which they are applied."""
+    """``overrides`` are all settings that differ from the preset's, in the order in which they are applied;
+    ``row_defaults`` what else holds for the drawing of rows, which another version may do in another way."""
 
     variant: str
     seed: int
@@ -32,6 +33,7 @@ class Job:
     preset: str
     concepts: str | None
     overrides: list[str]
+    row_defaults: dict[str, Any] = field(default_factory=dict)  # none: a folder of an older version
 
     def put_into(self, folder: Path) -> None:
         """Writes ``job.json``, or finds the same one there.

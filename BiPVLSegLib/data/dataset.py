@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..concepts import ConceptSet, fold_name
-from ..errors import InputError, TrainingError
+from ..errors import InputError, OutputError, TrainingError
 from ..geometry.resample import labels_to_working_grid
 from ..io.volume import Volume, read_labels, read_volume
 from ..io.writing import atomic_path
@@ -160,7 +160,9 @@ class PatchDataset(Dataset):
     ):
         self.preprocessing, self.augmentation = preprocessing, augmentation
         self.channels, self.seed, self.cache = channels, seed, cache
+        self.sources = sources
         self.items = [(case, source.mapping) for source in sources for case in source.cases]
+        self.source_of = [number for number, source in enumerate(sources) for _ in source.cases]
         self.chances = _chances(sources, weights)
         self.synthesis = [source.synthesis if not case.images else None for source in sources for case in source.cases]
         settings = (list(preprocessing["patch_size"]), preprocessing["flip_axes"], augmentation)
@@ -171,28 +173,32 @@ class PatchDataset(Dataset):
                 self.transforms[source.synthesis] = training_transform(*settings, make_image)
         self.volumes: dict[int, dict] = {}
 
-    def fill(self, progress=iter, part: int = 0, parts: int = 1) -> None:
+    def fill(self, progress=iter, part: int = 0, parts: int = 1) -> list[bool]:
         """Preprocesses every volume now rather than on first use. ``progress`` wraps the iterable (tqdm).
 
-        With a cache on disk, which all processes read, each of ``parts`` processes prepares its ``part`` of them.
-
-        Raises:
-            InputError: no volume has a voxel of the classes that are said to be labelled.
+        With a cache on disk, which all processes read, each of ``parts`` processes prepares its ``part`` of them. Returns of
+        each source whether a voxel of its classes was found, for ``check_found``.
         """
         own = range(part, len(self.items), parts) if self.cache is not None else range(len(self.items))
-        empty: dict[LabelMapping, bool] = {}
+        found = [False] * len(self.sources)
         for index in progress(own):
-            mapping = self.items[index][1]
-            places = self._volume(index)["organs_fg_indices"]
-            empty[mapping] = empty.get(mapping, True) and not len(places)
-        for mapping in [m for m, nothing in empty.items() if nothing and len(own) == len(self.items)]:
-            values = sorted(value for values in mapping.values for value in values)
-            example = next(case.label for case, of in self.items if of == mapping)
+            found[self.source_of[index]] |= len(self._volume(index)["organs_fg_indices"]) > 0
+        return found
+
+    def check_found(self, found: Sequence[bool]) -> None:
+        """Warns of data sets without a voxel of the classes that they are said to label.
+
+        Raises:
+            InputError: no data set has any.
+        """
+        for source in [source for source, some in zip(self.sources, found, strict=True) if source.cases and not some]:
+            values = sorted(value for values in source.mapping.values for value in values)
+            example = source.cases[0].label
             note = (
                 f"Not one voxel of {example} and of the training volumes with it has one of the label values {values}; check "
                 '"labels" in dataset.json against the values in the label files.'
             )
-            if all(empty.values()):
+            if not any(found):
                 raise InputError(note)
             logger.warning(note)  # volumes without the organs may be meant to teach their absence
 
@@ -232,8 +238,10 @@ class PatchDataset(Dataset):
         case, mapping = self.items[index]
         kinds = ("image", "label") if case.images else ("label",)
         files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in case.files]
-        key = [case.name, self.preprocessing, files]
-        tensors = self._kept(key, kinds, lambda: self._preprocess(case, self.synthesis[index]))
+        synthesis = self.synthesis[index]
+        tissues = None if synthesis is None else [tissue.values for tissue in synthesis.tissues]
+        key = [case.name, self.preprocessing, files, self.channels, tissues]
+        tensors = self._kept(key, kinds, lambda: self._preprocess(case, synthesis))
         patch = list(self.preprocessing["patch_size"])
         volume = dict(zip(kinds, tensors, strict=True))
         volume["label"] = volume["label"][None]
@@ -261,10 +269,22 @@ class PatchDataset(Dataset):
         if not all(file.is_file() for file in files):
             self.cache.mkdir(parents=True, exist_ok=True)
             for file, tensor in zip(files, make(), strict=True):
-                with atomic_path(file) as temporary:
-                    np.save(temporary, tensor.numpy())
+                self._keep(file, tensor)
         # copy-on-write: PyTorch wants arrays that can be written to
         return tuple(torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False)) for file in files)
+
+    @staticmethod
+    def _keep(file: Path, tensor: torch.Tensor) -> None:
+        """Writes a file of the disk cache, unless another process was faster and perhaps reads it already: Windows replaces
+        no file that is read."""
+        if file.is_file():
+            return
+        try:
+            with atomic_path(file) as temporary:
+                np.save(temporary, tensor.numpy())
+        except OutputError:
+            if not file.is_file():
+                raise
 
     def _preprocess(self, case: Case, synthesis: Synthesis | None) -> tuple[torch.Tensor, ...]:
         if synthesis is not None:

@@ -32,14 +32,18 @@ def atomic_path(final_path: str | os.PathLike) -> Iterator[Path]:
     temporary = final.with_name(f".{stem[:40]}.{secrets.token_hex(4)}{suffixes}")
     try:
         yield temporary
-        # A full disk may show only now, so before the old file is given up.
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        flush(temporary)
         os.replace(temporary, final)
     except OSError as error:
         raise _output_error(final, error) from error
     finally:
         _remove(temporary)
+
+
+def flush(path: Path) -> None:
+    """Brings a file to the disk. A full one may show only then, so before the old file is given up."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def ensure_writable(path: str | os.PathLike, overwrite: bool = False) -> None:

@@ -132,7 +132,7 @@ def mask_exclusive(
     return logits, target.masked_fill(~real, IGNORE)
 
 
-def merge_into_background(logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def merge_into_background(logits: torch.Tensor, rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Let some rows count as background: what an image's labels are silent about may be either.
 
     The marginal loss of partially labelled data (Shi et al., Medical Image Analysis 2021, arXiv 2007.03868).
@@ -140,15 +140,18 @@ def merge_into_background(logits: torch.Tensor, rows: torch.Tensor) -> torch.Ten
     Args:
         logits: (B, N + 1, D, H, W), background first.
         rows: (B, N) bool, the rows to merge.
+        others: (B, D, H, W) bool, where the labels say that it is a class that is not asked for: background, and none of
+            these rows.
 
     Returns:
-        Logits of the same shape, with the probability of these rows in the background's channel. The rows themselves
+        Logits of the same shape, with the probability of these rows in the background's channel elsewhere. The rows themselves
         are left as they were; leave them out of the loss by its ``class_mask``.
     """
     if not rows.any():
         return logits
     merged = F.pad(rows, (1, 0), value=True)[..., None, None, None]
     background = logits.float().masked_fill(~merged, float("-inf")).logsumexp(1, keepdim=True)
+    background = torch.where(others[:, None], logits[:, :1].float(), background)
     return torch.cat([background, logits[:, 1:].float()], 1)
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import OutputError, TrainingError
+from ..io.writing import flush
 
 STATE_WEIGHTS, STATE_VALUES = "training_state.safetensors", "training_state.json"
 
@@ -27,6 +28,8 @@ def replace_folder(folder: Path, write) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            flush(file)
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             os.replace(folder, old)
@@ -66,7 +69,8 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
     """
     try:
         values = json.loads((folder / STATE_VALUES).read_text(encoding="utf-8"))
-        tensors = load_file(folder / STATE_WEIGHTS)
+        # copies: the optimiser would keep the file mapped, and Windows does not replace a mapped file
+        tensors = {key: value.clone() for key, value in load_file(folder / STATE_WEIGHTS).items()}
     except (OSError, ValueError, SafetensorError) as error:
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
     if not isinstance(values, dict) or not {"step", "best", "scaler", "fingerprint"} <= values.keys():

@@ -101,10 +101,10 @@ def _train(
     log = RunLog(output, first) if writer else None
     validator, scores = Validator(run), recorded_scores(last) if resume else {}
     quiet_bar = partial(tqdm, disable=not writer)
-    run.patches.fill(
+    found = run.patches.fill(
         lambda items: quiet_bar(items, desc="Preparing volumes", unit="volume"), distributed.rank(), distributed.count()
     )
-    distributed.wait_for_all()
+    run.patches.check_found([any(parts) for parts in zip(*distributed.gathered_objects(found), strict=True)])
     if run.channels is not None and not resume:
         left = bind(run, run.channels, bar=partial(quiet_bar, desc="Binding the texts", unit="step"))
         if writer:

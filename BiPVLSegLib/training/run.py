@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,11 +128,7 @@ class TrainingRun:
     def _row_sampling(self) -> RowSampling:
         if self.settings.training.rows == "all" or self.model.config.head == "fixed":
             return RowSampling.all_rows()
-        try:
-            return RowSampling(**self.settings.training.rows)
-        except TypeError as error:
-            known = ", ".join(field.name for field in dataclasses.fields(RowSampling))
-            raise TrainingError(f"The setting rows is the word all, or gives some of: {known} ({error}).") from error
+        return RowSampling(**self.settings.training.rows)
 
     def _prepare_texts(self) -> None:
         """Checks the texts and brings them apart (see StagedTextEncoder.mean)."""
@@ -212,7 +210,13 @@ class TrainingRun:
             "validation": [[case.name for case in d.cases["validation"]] for d in self.datalists],
             "labels": [[d.labels, d.absent, d.synthesis] for d in self.datalists],
         }
-        texts = {"concepts": [concept.texts for concept in self.concepts], "names": self.concepts.names}
+        words = [] if self.wordings is None else self.wordings.everything()
+        words = json.dumps([words, [concept.texts for concept in self.foreign]])
+        texts = {
+            "concepts": [concept.texts for concept in self.concepts],
+            "names": self.concepts.names,
+            "other words": hashlib.sha256(words.encode()).hexdigest(),
+        }
         return _plain({**training, **sections, **data, **texts})
 
     # ---- steps -----------------------------------------------------------------------------------------------------

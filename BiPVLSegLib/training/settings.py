@@ -116,7 +116,10 @@ class RunSettings:
                     f"--set {override}: there is no such setting. Write key=value with one of: {', '.join(sorted(fields))}; "
                     f"or model.*, preprocessing.*, augmentation.* with a key of that section."
                 )
-            (sections[section] if dot else training)[name] = parse_value(text)
+            value, values = parse_value(text), sections[section] if dot else training
+            if key.strip() == "rows" and isinstance(value, dict) and isinstance(values.get(name), dict):
+                value = {**values[name], **value}  # of the preset's what is not given stays
+            values[name] = value
         try:
             settings = TrainingSettings(**training)
         except TypeError as error:
@@ -256,6 +259,12 @@ def _check_training(settings: TrainingSettings) -> None:
     _check("The setting ", vars(settings), by_type | TRAINING_RULES)
     if settings.rows != "all":
         _check("In the setting rows, ", settings.rows, ROWS_RULES)
+        try:  # in full: another version may have other defaults
+            settings.rows = dataclasses.asdict(RowSampling(**settings.rows))
+        except TypeError as error:
+            raise TrainingError(
+                f"The setting rows is the word all, or gives some of: {', '.join(ROWS_RULES)}."
+            ) from error
     if not settings.steps and not settings.rehearsal:
         raise TrainingError("The setting steps must be at least 1, or 0 with a rehearsal, not 0 without one.")
     for name, default in defaults.items():

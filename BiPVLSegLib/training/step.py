@@ -44,7 +44,10 @@ class TrainingStep(nn.Module):
             text = self.text_tokens(rows)
             out = self.model(image, text, asked, training_output=True)
         losses, target = self.losses, make_target(row_masks, label, nested)
-        logits = merge_into_background(out.logits, unlabelled.to(device)) if unlabelled.any() else out.logits
+        logits = out.logits
+        if unlabelled.any():
+            others = torch.stack(masks).any(0) & (target == 0)
+            logits = merge_into_background(logits, unlabelled.to(device), others)
         parts = {"segmentation": losses["segmentation"](logits, target, class_mask)}
         if out.auxiliary:
             everything = make_target(masks, label, nested)

@@ -265,6 +265,16 @@ def test_figures_over_seeds_and_the_difference_to_the_network_without_text(tmp_p
     assert difference(results["ours"], []) is None
 
 
+def test_the_difference_is_that_of_the_mean_dice_where_volumes_have_different_classes() -> None:
+    def of(short_axis: float, atrium: float) -> dict:
+        cases = {f"0/{n}": {"ventricle": short_axis, "muscle": 0.8, "cavity": None} for n in range(20)}
+        return {"seed": 0, "cases": cases | {f"1/{n}": {"atrium": atrium} for n in range(10)}}
+
+    found = difference([of(0.76, 0.85)], [of(0.70, 0.90)])
+    assert found.mean == pytest.approx((0.06 + 0 - 0.05) / 3)
+    assert found.low <= found.mean <= found.high and found.high - found.low < 0.01, "all volumes of a kind are alike"
+
+
 def test_the_clock_counts_steps_and_leaves_validations_out(tmp_path) -> None:
     import torch
 

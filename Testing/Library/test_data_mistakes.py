@@ -46,11 +46,32 @@ def test_a_corrected_label_file_is_not_taken_from_the_cache(tmp_path: Path) -> N
     assert 1 not in patches(tmp_path, tmp_path / "cache")._volume(0)["label"]
 
 
+def test_a_process_that_comes_late_leaves_the_cached_file_of_another(tmp_path: Path, monkeypatch) -> None:
+    write_hearts(tmp_path, 1, 1)
+    first, second = (patches(tmp_path, tmp_path / "cache") for _ in range(2))
+    preprocess, stamps = second._preprocess, {}
+
+    def slow(*arguments):
+        first.fill()
+        stamps.update({file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()})
+        return preprocess(*arguments)
+
+    monkeypatch.setattr(second, "_preprocess", slow)
+    second.fill()
+    assert len(stamps) == 4 and all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items())
+
+
 def test_label_values_that_the_list_does_not_name_are_noticed(tmp_path: Path, caplog) -> None:
     write_hearts(tmp_path, 2, 1, (0, 0, 0, 255))  # a mask of 0 and 255, listed as 3
     with pytest.raises(InputError, match="Not one voxel of .*case0.nii.gz .*dataset.json"):
-        patches(tmp_path).fill()
+        data = patches(tmp_path)
+        data.check_found(data.fill())
     evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "report", device="cpu")
+    shared = patches(tmp_path, tmp_path / "cache")
+    halves = [shared.fill(part=part, parts=2) for part in range(2)]
+    assert halves == [[False], [False]], "of two processes neither finds any"
+    with pytest.raises(InputError, match="Not one voxel"):
+        shared.check_found([any(parts) for parts in zip(*halves, strict=True)])
     assert "Not one voxel of the 1 volume(s)" in caplog.text and "check the values" in caplog.text
 
 

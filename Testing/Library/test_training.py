@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import json
 import math
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +204,26 @@ def test_a_run_is_not_resumed_with_other_settings(
     with pytest.raises(TrainingError, match="other settings") as caught:
         load_training_state(uninterrupted / "last", a_run(data, [*settings, change]))
     assert change.split("=")[0].split(".")[0] in str(caught.value)
+
+
+def test_a_run_is_not_resumed_with_other_words(
+    uninterrupted: Path, data: Path, settings: list[str], monkeypatch
+) -> None:
+    run = a_run(data, settings)
+    pool = {field: (*texts, "a wording that was not there") for field, texts in run.wordings.texts[0].items()}
+    run.wordings = dataclasses.replace(run.wordings, texts=(pool, *run.wordings.texts[1:]))
+    with pytest.raises(TrainingError, match="other settings .other words."):
+        load_training_state(uninterrupted / "last", run)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_a_resumed_run_leaves_its_checkpoint_free_to_be_replaced(
+    uninterrupted: Path, data: Path, settings: list[str]
+) -> None:
+    """Windows replaces no file that a process has mapped."""
+    run = a_run(data, settings)
+    load_training_state(uninterrupted / "last", run)
+    assert str(uninterrupted) not in Path("/proc/self/maps").read_text() and run.optimizer.state
 
 
 def test_a_run_is_resumed_when_only_what_training_does_not_use_has_changed(

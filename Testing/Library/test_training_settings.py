@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -11,7 +12,8 @@ from tiny_models import BERT
 from tiny_training import ACDC, a_run
 from transformers import BertConfig
 
-from BiPVLSegLib.data.presets import PRESETS, Preset
+from BiPVLSegLib.data.presets import PRESETS, Preset, get_preset
+from BiPVLSegLib.data.rows import RowSampling
 from BiPVLSegLib.data.transforms import AUGMENTATION
 from BiPVLSegLib.errors import BiPVLError, TrainingError
 from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
@@ -172,6 +174,13 @@ def test_presets_keep_the_rules(preset: Preset) -> None:
 def test_every_key_of_a_preset_has_a_rule() -> None:
     assert PREPROCESSING_RULES.keys() == DEFAULT_PREPROCESSING.keys()
     assert AUGMENTATION_RULES.keys() == AUGMENTATION.keys()
+
+
+def test_one_row_setting_leaves_the_preset_its_others_and_all_are_recorded() -> None:
+    brain = RunSettings.from_preset(get_preset("brain"), ["rows={'ramp': 0}"]).training.rows
+    assert (brain["subset"], brain["most"], brain["ramp"], brain["reword"]) == (0.8, 16, 0, 0.5)
+    assert RunSettings.from_preset(ACDC, []).training.rows == dataclasses.asdict(RowSampling())
+    assert RunSettings.from_preset(ACDC, ["rows=all"]).training.rows == "all"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tiny_training import HEART, a_run
 
 from BiPVLSegLib.data.datalist import read_datalist
 from BiPVLSegLib.data.dataset import pair_labels
-from BiPVLSegLib.data.rows import FOREIGN
+from BiPVLSegLib.data.rows import FOREIGN, Rows
 from BiPVLSegLib.errors import InputError, TrainingError
 from BiPVLSegLib.losses import SegmentationLoss, merge_into_background
 
@@ -102,12 +102,30 @@ def test_a_volume_that_is_asked_for_more_than_it_labels_only_protects_what_is_la
         other = (lv + 1) % 3 + 1
         logits[:, other, inside], logits[:, other, ~inside] = logit_at_label, logit_elsewhere
         unknown = torch.tensor([[place != lv for place in range(3)]])
-        merged = merge_into_background(logits, unknown)
+        merged = merge_into_background(logits, unknown, torch.zeros_like(inside)[None])
         return loss(merged, seen["target"][sample : sample + 1], ~unknown).item()
 
     quiet = loss_where_myocardium_is(-8, -8)
     assert abs(loss_where_myocardium_is(-8, 20) - quiet) < 0.01, "it may take background"
     assert loss_where_myocardium_is(20, -8) > quiet + 1, "but not what is labelled"
+
+
+def test_what_is_labelled_and_not_asked_for_does_not_teach_an_unlabelled_row(
+    data: Path, part: Path, settings: list[str], monkeypatch
+) -> None:
+    rows = "rows={'ramp': 0, 'foreign': 0, 'subset': 0, 'union': 0, 'unlabelled': 1.0}"
+    run = a_run([data, part], [*settings, "batch_size=6", rows, "auxiliary_weight=0"])
+    own = run.concepts.concepts
+    drawn = Rows(((0,), (1,)), own[:2], unlabelled=True)  # of the left ventricle's data set nothing that it labels
+    monkeypatch.setattr("BiPVLSegLib.training.step.draw_rows", lambda *_: drawn)
+    seen, batch, out = spy_on_loss(run), batch_of(run), []
+    run.model.register_forward_hook(lambda _model, _arguments, result: out.append(result.logits.float()))
+    run.step_loss(0, batch)
+    sample = batch["item"].tolist().index(3)
+    ventricle = batch["label"][sample] == 9
+    background, before = seen["logits"][sample, 0], out[0][sample]
+    assert ventricle.any() and torch.allclose(background[ventricle], before[0][ventricle], atol=1e-2)
+    assert torch.allclose(background[~ventricle], before.logsumexp(0)[~ventricle], atol=1e-2)
 
 
 def test_an_absent_organ_is_asked_for_and_nothing_is_to_be_found(
