@@ -85,6 +85,8 @@ def remove_locked(folder: Path, lock: BinaryIO) -> bool:
     for job in folder.glob(f"{JOB_PREFIX}*"):
         shutil.rmtree(job, ignore_errors=True)
     lock.close()
+    if any(folder.glob(f"{JOB_PREFIX}*")):
+        return False
     shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
 

@@ -162,7 +162,7 @@ def _remove(item: Kept) -> bool:
     elif item.kind is Kind.MODEL:
         if not _is_model(path):
             raise OSError("it is no BiPVL-Seg model any more")
-        _remove_model(path)
+        remove_model(path)
     elif item.kind is Kind.LEFTOVER:
         remove_leftover(path)
     elif _children(path):
@@ -172,7 +172,7 @@ def _remove(item: Kept) -> bool:
     return True
 
 
-def _remove_model(folder: Path) -> None:
+def remove_model(folder: Path) -> None:
     """Its config.json goes last, so that a model that cannot be removed completely now is found again."""
     for path in _children(folder):
         if path.name == _CONFIG:

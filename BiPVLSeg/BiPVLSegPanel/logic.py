@@ -150,8 +150,9 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
     def shutdown(self) -> None:
         """Stops everything and leaves nothing behind: no process, no files, no connections. May be called again."""
         run, self.run = self.run, None
-        if run is not None and not run.finished:
-            run.cancel(_("The segmentation was stopped because the module was closed."))
+        if run is not None:
+            if not run.finished:
+                run.cancel(_("The segmentation was stopped because the module was closed."))
             run.waitForCleanUp(SHUTDOWN_SECONDS)
         self._keeper.kill()
         if self._timer is not None:

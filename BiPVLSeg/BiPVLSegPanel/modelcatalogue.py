@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from slicer.i18n import tr as _
 from BiPVLSegLib.errors import BiPVLError, ModelError
 from BiPVLSegLib.model_store import find_model, model_summary, user_models_folder
 from BiPVLSegLib.paths import models_folder
+from BiPVLSegLib.removal import remove_model
 
 BUNDLED, USER, ADDED = "bundled", "user", "added"
 WEIGHTS = "model.safetensors"
@@ -142,7 +142,7 @@ class ModelCatalogue:
             if folder.is_symlink():
                 folder.unlink()
             else:
-                shutil.rmtree(folder)
+                remove_model(folder)
         except OSError as error:
             raise ModelError(
                 _("{folder} cannot be deleted ({error}); close programs that use it and try again.").format(

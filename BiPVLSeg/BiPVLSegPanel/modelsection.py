@@ -27,12 +27,13 @@ class ModelSection:
     onModelChanged : called with the new ``ModelEntry`` (or None) when another model was chosen here.
     """
 
-    def __init__(self, ui, catalogue, dialogs, onModelChanged):
+    def __init__(self, ui, catalogue, dialogs, onModelChanged, stopWorker):
         self.ui = ui
         self.entry = None  # the chosen ModelEntry, or None
         self._catalogue = catalogue
         self._dialogs = dialogs
         self._onModelChanged = onModelChanged
+        self._stopWorker = stopWorker
         self._parameters = None
         self._entries = []
         self._enabled = True
@@ -157,6 +158,7 @@ class ModelSection:
         try:
             if not self._dialogs.confirm(self._catalogue.describeRemoval(self.entry)):
                 return
+            self._stopWorker()  # Windows deletes no file that is open
             done = self._catalogue.remove(self.entry)
         except BiPVLError as error:
             self._dialogs.error(str(error))

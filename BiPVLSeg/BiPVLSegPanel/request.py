@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from BiPVLSegLib.concepts import ConceptSet, load_concepts
 from BiPVLSegLib.errors import BiPVLError, ConceptError, DeviceError, InputError, ModelError
 from BiPVLSegLib.model_store import available_models, find_model, read_config
+from BiPVLSegLib.slicer import require_fitting
 from BiPVLSegLib.slicer.volumes import grid_of
 
 from .estimate import flipCount
@@ -84,7 +85,11 @@ def checkedRequest(
     chosenFrames = allFrames(inputVolume) if frames == "all" else [currentFrame(inputVolume)]
     for frame in chosenFrames:
         grid_of(frame.volumeNode)
-    intoSequence = _checkedOutput(inputVolume, outputSegmentation, frames == "all")
+    intoSequence, table = _checkedOutput(inputVolume, outputSegmentation, frames == "all"), _checkedConcepts(concepts)
+    if outputSegmentation is not None and (
+        intoSequence or table is not None
+    ):  # without a table the names are the model's
+        requireOutput(inputVolume, outputSegmentation, intoSequence, () if table is None else table.names)
     if device is not None and not _DEVICE.fullmatch(str(device).strip().lower()):
         raise DeviceError(_("'{name}' is no device; choose auto, cpu, cuda, cuda:N or mps.").format(name=device))
     if precision not in PRECISIONS:
@@ -96,7 +101,7 @@ def checkedRequest(
         outputNode=outputSegmentation,
         frames=chosenFrames,
         intoSequence=intoSequence,
-        concepts=_checkedConcepts(concepts),
+        concepts=table,
         modelFolder=_checkedModel(model),
         device=str(device or "auto").strip().lower(),
         precision=precision,
@@ -150,8 +155,15 @@ def _checkedOutput(volumeNode, outputNode, allOfThem: bool) -> bool:
                 segmentation=outputNode.GetName(), volume=volumeNode.GetName()
             )
         )
-    requireSameTransform(volumeNode, outputNode)
     return True
+
+
+def requireOutput(volumeNode, outputNode, intoSequence: bool, names) -> None:
+    """Raises InputError where the output could not take segments of these names beside its others."""
+    if intoSequence:
+        requireSameTransform(volumeNode, outputNode)
+    else:
+        require_fitting(outputNode, volumeNode, names)
 
 
 def _checkedConcepts(concepts) -> ConceptSet | None:
@@ -173,4 +185,4 @@ def _checkedModel(model) -> Path:
     else:
         folder = find_model(model)
     read_config(folder)
-    return folder
+    return folder.resolve()  # the worker runs in another folder

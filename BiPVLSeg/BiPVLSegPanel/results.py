@@ -16,7 +16,7 @@ from BiPVLSegLib.slicer import layer_images, result_to_segmentation
 from BiPVLSegLib.worker.job import read_answer
 
 from .probabilities import addProbabilityVolumes, probabilityImages
-from .request import SegmentationRequest
+from .request import SegmentationRequest, requireOutput
 from .resulttable import Row, fillTable, tableOf, unsureOf
 from .sequences import Frame, SegmentationSequence, indexValueOf, rememberFrame
 from .surfaces import makeSurfaces
@@ -110,6 +110,8 @@ def importFrames(
     notes = _notes(request, prepared, snapshot)
     staged = yield from _staged(request, prepared)
     surfaces = yield from makeSurfaces(request, prepared, staged)
+    if request.outputNode is not None:
+        requireOutput(request.volumeNode, request.outputNode, request.intoSequence, shown.result.concepts.names)
     saveForUndo(request.outputNode, tableOf(request.outputNode), _sequenceToUpdate(request))
     if staged is None:
         node, ids = result_to_segmentation(
@@ -119,7 +121,7 @@ def importFrames(
         rememberFrame(node, shown.frame)
     else:
         node, sequence = staged.commit()
-        ids = {segment.name: segment.id for segment in shown.result.segments()}
+        ids = staged.segmentIds[shown.frame.indexValue]
     if request.show3D and node.GetDisplayNode() is not None:
         node.GetDisplayNode().SetVisibility3D(True)
     _flagUnsure(node, ids, shown)

@@ -1,4 +1,4 @@
-"""The table of a result: one row per organ, and per frame where all frames of a sequence were segmented."""
+"""The table of a result: one row per organ, and per frame where the segmentation is a sequence."""
 
 from __future__ import annotations
 
@@ -55,35 +55,67 @@ def fillTable(request, segmentationNode, rows: list[Row]):
         tableNode = request.scene.AddNewNodeByClass("vtkMRMLTableNode", name)
         segmentationNode.SetNodeReferenceID(TABLE_ROLE, tableNode.GetID())
         place_beside(tableNode, request.volumeNode)
-    byFrame = len(request.frames) > 1
-    if not byFrame:
-        rows = [*rows, *_rowsOfOtherSegments(tableNode, segmentationNode, {row.organ for row in rows})]
+    byFrame = request.intoSequence
+    earlier = _readRows(tableNode, byFrame)
+    if byFrame:
+        rows = _withOthersByFrame(rows, earlier, request.browser.GetSequenceNode(segmentationNode))
+    else:
+        rows = _withOthers(rows, earlier, segmentationNode)
     wasModifying = tableNode.StartModify()
     try:
         tableNode.SetAndObserveTable(_vtkTable(rows, byFrame))
         tableNode.SetUseColumnTitleAsColumnHeader(True)
         tableNode.SetLocked(True)
-        tableNode.SetAttribute(_ORGAN_COLUMN, "1" if byFrame else "0")
+        tableNode.SetAttribute(_ORGAN_COLUMN, _organColumn(byFrame))
     finally:
         tableNode.EndModify(wasModifying)
     return tableNode
 
 
-def _rowsOfOtherSegments(tableNode, segmentationNode, written: set[str]) -> list[Row]:
-    """What an earlier run found out about segments that this one has left as they were."""
-    table = tableNode.GetTable()
-    if tableNode.GetAttribute(_ORGAN_COLUMN) != "0" or table.GetNumberOfColumns() != 5:
-        return []
+def _withOthers(rows: list[Row], earlier: list[Row], segmentationNode) -> list[Row]:
+    """The rows, and what earlier runs found out about segments that this one has left as they were."""
+    others = _organsIn(segmentationNode) - {row.organ for row in rows}
+    return [*rows, *(row for row in earlier if row.organ in others)]
+
+
+def _withOthersByFrame(rows: list[Row], earlier: list[Row], sequenceNode) -> list[Row]:
+    """The same for the segments of each frame; in the order of the frames, and of the organs in the earlier rows."""
+    frames = {row.indexValue for row in [*earlier, *rows]}
+    there = {(frame, organ) for frame in frames for organ in _organsIn(sequenceNode.GetDataNodeAtValue(frame, True))}
+    others = there - {(row.indexValue, row.organ) for row in rows}
+    frameOrder = {frame: sequenceNode.GetItemNumberFromIndexValue(frame, True) for frame in frames}
+    organOrder = list(dict.fromkeys(row.organ for row in [*earlier, *rows]))
+    return sorted(
+        [*rows, *(row for row in earlier if (row.indexValue, row.organ) in others)],
+        key=lambda row: (frameOrder[row.indexValue], organOrder.index(row.organ)),
+    )
+
+
+def _organsIn(segmentationNode) -> set[str]:
+    """The names of its segments; none where there is no segmentation."""
+    if segmentationNode is None:
+        return set()
     segmentation = segmentationNode.GetSegmentation()
-    there = {segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())}
-    columns = [table.GetColumn(number) for number in range(5)]
+    return {segmentation.GetNthSegment(number).GetName() for number in range(segmentation.GetNumberOfSegments())}
+
+
+def _readRows(tableNode, byFrame: bool) -> list[Row]:
+    """The rows of earlier runs; none where the table is new or has the other form."""
+    table = tableNode.GetTable()
+    count = 6 if byFrame else 5
+    if tableNode.GetAttribute(_ORGAN_COLUMN) != _organColumn(byFrame) or table.GetNumberOfColumns() != count:
+        return []
+    columns = [table.GetColumn(number) for number in range(count)]
     rows = []
     for number in range(table.GetNumberOfRows()):
-        organ, volume, intensity, confidence, remark = (column.GetValue(number) for column in columns)
-        if organ in there - written:
-            numbers = [float(text) if text else None for text in (intensity, confidence)]
-            rows.append(Row("", organ, volume, *numbers, remark))
+        *frame, organ, volume, intensity, confidence, remark = (column.GetValue(number) for column in columns)
+        numbers = [float(text) if text else None for text in (intensity, confidence)]
+        rows.append(Row(frame[0] if byFrame else "", organ, volume, *numbers, remark))
     return rows
+
+
+def _organColumn(byFrame: bool) -> str:
+    return "1" if byFrame else "0"
 
 
 def _vtkTable(rows: list[Row], byFrame: bool):

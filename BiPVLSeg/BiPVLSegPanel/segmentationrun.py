@@ -26,6 +26,7 @@ from .workerkeeper import WorkerKeeper
 from .workfolder import WorkFolder
 
 START_SECONDS = 300.0  # a worker that has not said a word by then never will
+GOING_SECONDS = 10.0  # that a killed worker may take to be gone
 CANCEL_SECONDS = 0.9  # how long a cancelled run may wait for its files to go before it lets go of the button
 
 logger = logging.getLogger(__name__)
@@ -183,6 +184,7 @@ class SegmentationRun:
     def _askWorker(self, folder: str, frame: int) -> Iterator[None]:
         """Sends one job and waits for the worker to be done with it. Raises BiPVLError where it is not."""
         identifier = str(next(_numbers))
+        self._workerIsWell = False
         heard, silentSince = False, time.monotonic()
         self._worker.send({"command": "segment", "id": identifier, "folder": folder})
         while True:
@@ -254,13 +256,14 @@ class SegmentationRun:
         """Nothing more is done for the result. What remains is to let go of scene, worker and files."""
         self._steps.close()
         self._unobserve()
+        stays = self._workerIsWell and self._keepWorker and not self.cancelled
         if self.cancelled:
             self.outcome = None
-        elif self._workerIsWell and self._keepWorker:
+        elif stays:
             self._keeper.giveBack()
         else:
             self._keeper.kill()
-        self._cleaning = BackgroundTask(_cleanUp, self._tasks, self._folder)
+        self._cleaning = BackgroundTask(_cleanUp, self._tasks, self._folder, None if stays else self._worker)
 
     def _finishWhenClean(self) -> None:
         """The end, once the files are gone; a cancelled run also waits for the worker, but not for long."""
@@ -321,10 +324,14 @@ class SegmentationRun:
             )
 
 
-def _cleanUp(tasks: list[BackgroundTask], folder: WorkFolder) -> None:
-    """Waits for what still writes, and removes the files. In a thread: large files take their time."""
+def _cleanUp(tasks: list[BackgroundTask], folder: WorkFolder, killed) -> None:
+    """Waits for what still writes, and removes the files. In a thread: large files take their time. ``killed`` is the worker
+    that is going, or None: Windows deletes no file that it has open."""
     for task in list(tasks):
         task.wait(60.0)
+    end = time.monotonic() + GOING_SECONDS
+    while killed is not None and killed.alive and time.monotonic() < end:
+        time.sleep(0.01)
     folder.close()
 
 

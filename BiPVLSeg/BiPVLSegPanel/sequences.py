@@ -123,19 +123,20 @@ class SegmentationSequence:
         self.browser = browserOf(volumeNode)
         volumes = self.browser.GetSequenceNode(volumeNode)
         self.existing = None if outputNode is None else self.browser.GetSequenceNode(outputNode)
+        self.segmentIds: dict[str, dict[str, str]] = {}  # by index value, then by name
         self.staged = slicer.vtkMRMLSequenceNode()
         self.staged.SetIndexName(volumes.GetIndexName())
         self.staged.SetIndexUnit(volumes.GetIndexUnit())
         self.staged.SetIndexType(volumes.GetIndexType())
         self.staged.SetNumericIndexValueTolerance(volumes.GetNumericIndexValueTolerance())
 
-    def add(self, frame: Frame, result, images: list) -> dict[str, str]:
-        """Adds the result of a frame; returns the segment ids by name. Raises what ``result_to_segmentation`` raises."""
+    def add(self, frame: Frame, result, images: list) -> None:
+        """Adds the result of a frame. Raises what ``result_to_segmentation`` raises."""
         before = None if self.existing is None else self.existing.GetDataNodeAtValue(frame.indexValue, True)
         blank = slicer.vtkMRMLSegmentationNode()
         blank.SetName(self._name())
         node = self.staged.SetDataNodeAtValue(blank if before is None else before, frame.indexValue)
-        return result_to_segmentation(result, None, node, images=images)[1]
+        self.segmentIds[frame.indexValue] = result_to_segmentation(result, None, node, images=images)[1]
 
     def nodes(self) -> list:
         """The segmentations that were added."""

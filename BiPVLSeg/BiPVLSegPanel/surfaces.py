@@ -16,7 +16,7 @@ _SURFACE = "Closed surface"
 def makeSurfaces(request, prepared: list, staged) -> Iterator[str]:
     """Surfaces where they are asked for, or where the segmentation to update has some.
 
-    A generator: it yields what comes next, as a sentence, and returns the surfaces by segment id, for a single
+    A generator: it yields what comes next, as a sentence, and returns the surfaces by organ name, for a single
     segmentation. Those of a sequence are made in its staged nodes, and nothing is returned.
     """
     existing = None if request.outputNode is None else request.outputNode.GetSegmentation()
@@ -32,7 +32,7 @@ def makeSurfaces(request, prepared: list, staged) -> Iterator[str]:
     segments = result.segments()
     for number, segment in enumerate(segments):
         yield _message(number, len(segments))
-        surfaces[segment.id] = _surface(images[segment.layer], segment.label_value, result.affine, existing)
+        surfaces[segment.name] = _surface(images[segment.layer], segment.label_value, result.affine, existing)
     return surfaces
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 
 import qt
 import slicer
@@ -24,7 +25,7 @@ from .installsection import InstallSection
 from .logic import BiPVLSegLogic
 from .modelcatalogue import ModelCatalogue
 from .modelsection import ModelSection
-from .removalsection import RemovalSection
+from .removalsection import WORKER_SECONDS, RemovalSection
 from .resultsection import ResultSection
 from .runsection import RunSection
 from .sequences import isOfAnotherFrame
@@ -70,7 +71,8 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.installSection = InstallSection(ui, self.installer, dialogs)
         self.installSection.changed = self._onInstalled
         self.volumeSection = VolumeSection(ui, self._onInputsChanged)
-        self.modelSection = ModelSection(ui, ModelCatalogue(self.settings), dialogs, self._onModelChanged)
+        stopWorker = partial(self.logic.stopWorker, WORKER_SECONDS)
+        self.modelSection = ModelSection(ui, ModelCatalogue(self.settings), dialogs, self._onModelChanged, stopWorker)
         self.conceptSection = ConceptSection(ui, dialogs)
         self.concepts = ConceptBinding(self.conceptSection, self.modelSection, self._onChanged, self._tell)
         self.advancedSection = AdvancedSection(ui, self.settings, self._onChanged, self._onKeepWorkerChanged)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
+
+from ..errors import BiPVLError
+from ..model_store import available_models, find_model, model_summary, user_models_folder
 
 NAME, HELP = "models", "list models"
 
@@ -15,20 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..model_store import available_models, find_model, model_summary, user_models_folder
-
     if options.name:
         folder = find_model(options.name)
         card = folder / "README.md"
         print(card.read_text(encoding="utf-8") if card.is_file() else json.dumps(model_summary(folder), indent=1))
         return
-    summaries = [
-        model_summary(folder) | {"switched_off": _switched_off(folder)} for folder in available_models().values()
-    ]
+    summaries = [_summary(name, folder) for name, folder in available_models().items()]
     if options.json:
         print(json.dumps(summaries, indent=1))
         return
     for summary in summaries:
+        if "problem" in summary:
+            print(f"{summary['name']}: cannot be used. {summary['problem']}\n    {summary['folder']}")
+            continue
         scores = summary.get("validation", {})
         judged = [key.removeprefix("dice/") for key in scores if key.startswith("dice/") and key != "dice/mean"]
         of = f" of {', '.join(judged)}" if len(judged) < min(3, len(summary["structures"])) else ""
@@ -40,6 +43,14 @@ def run(options: argparse.Namespace) -> None:
     if not summaries:
         print("There is no model yet.")
     print(f"Put models of your own into {user_models_folder()}, one folder each, or give a folder to --model.")
+
+
+def _summary(name: str, folder: Path) -> dict[str, Any]:
+    """What is known of a model. One that cannot be used must not hide the others."""
+    try:
+        return model_summary(folder) | {"switched_off": _switched_off(folder)}
+    except BiPVLError as error:
+        return {"name": name, "folder": str(folder), "problem": str(error)}
 
 
 def _switched_off(folder: Path) -> list[str]:

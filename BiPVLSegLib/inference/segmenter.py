@@ -122,7 +122,7 @@ class Segmenter:
         check_field_of_view(volume, grid)
         overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
         part = plan_part(grid, self.config.preprocessing["patch_size"], overlap, region)
-        self._check_memory(part, len(asked))
+        self._check_memory(part, len(asked), len(table) if probabilities else 0)
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
         logits, device = self._run_with_fallback(image, text, part, flips, overlap, batch_size, report, cancel, notes)
@@ -292,11 +292,13 @@ class Segmenter:
         yield self.device, 1, cpu, "The GPU's memory is short: the windows are put together in main memory."
         yield cpu, 1, cpu, "The GPU's memory does not hold one window: going on with the processor, which is slower."
 
-    def _check_memory(self, part: Part, rows: int) -> None:
-        """Refuses at once what main memory cannot hold: blended logits, image, weights and the result."""
+    def _check_memory(self, part: Part, rows: int, maps: int) -> None:
+        """Refuses at once what main memory cannot hold: blended logits, image, weights and the result with its ``maps`` of
+        probabilities, which are kept in two sizes and, of a region, in a third."""
         voxels, image = (float(np.prod(grid.shape, dtype=float)) for grid in (part.grid, part.whole))
         need = voxels * 4 * (rows + 3) + image * 8 * self.config.in_channels
-        need += float(np.prod(part.whole.input_shape, dtype=float)) * 4
+        whole, block = (float(np.prod(grid.input_shape, dtype=float)) for grid in (part.whole, part.grid))
+        need += whole * 4 + maps * 4 * (voxels + block + (whole if part.grid is not part.whole else 0))
         available = available_memory()
         if available is not None and need > available:
             raise NotEnoughMemoryError(

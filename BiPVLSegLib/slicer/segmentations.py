@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import slicer
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
+from ..concepts import fold_name
 from ..errors import InputError
 from ..results import Segment, SegmentationResult
 from .volumes import array_to_matrix, grid_of, matrix_to_array, same_grid
@@ -31,10 +36,10 @@ def result_to_segmentation(
     reference of the segmentation, which goes beside it in the subject hierarchy (under its study, as the DICOM export
     wants).
 
-    **In a given segmentation**, a segment with the id of a class (ids follow from class names, see ``segment_id``) gets
-    the new voxels, name, colour and terminology; it keeps its place, visibility and opacity. All other segments keep
-    their voxels, also where they shared a labelmap with a replaced one. Closed surfaces, if there are any, are made for
-    the new voxels too.
+    **In a given segmentation**, the segment with the name of a class gets the new voxels, colour and terminology; it keeps
+    its place, visibility and opacity. All other segments keep their voxels, also where they shared a labelmap with a
+    replaced one; so a segment that the user has renamed is kept. Closed surfaces, if there are any, are made for the new
+    voxels too.
 
     **Transforms.** A segmentation that has no other segments goes under the transform of the volume. One that has stays
     where it is, so that they do not move, and the new voxels are placed in its coordinates; with a linear transform
@@ -47,7 +52,7 @@ def result_to_segmentation(
     segmentationNode : where to put it; None makes a new node.
     scene : for the new node; None takes that of the volume, or ``slicer.mrmlScene``.
     images : what ``layer_images`` made of the same result before, in another thread; they become part of the node.
-    surfaces : closed surfaces by segment id (vtkPolyData) that were made of the same images at ``result.affine``; the node
+    surfaces : closed surfaces by class name (vtkPolyData) that were made of the same images at ``result.affine``; the node
         then has surfaces of all its segments. None or empty leaves that as it is.
 
     Returns
@@ -74,8 +79,9 @@ def result_to_segmentation(
         segmentationNode = _new_node(scene, volumeNode)
         others: list[str] = []
     else:
-        others = _other_segments(segmentationNode, segments)
-        image_to_node = _checked_placement(result, volumeNode, segmentationNode, others)
+        segments = _with_ids_of(segmentationNode.GetSegmentation(), segments)
+        others = _other_segments(segmentationNode, result.concepts.names)
+        image_to_node = _checked_placement(volumeNode, segmentationNode, others) @ result.affine
 
     was_modifying = segmentationNode.StartModify()
     try:
@@ -103,18 +109,44 @@ def _new_node(
     return node
 
 
-def _other_segments(segmentationNode: slicer.vtkMRMLSegmentationNode, segments: list[Segment]) -> list[str]:
-    ours = {segment.id for segment in segments}
-    return [identifier for identifier in segmentationNode.GetSegmentation().GetSegmentIDs() if identifier not in ours]
+def require_fitting(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLVolumeNode | None, names: Sequence[str]
+) -> None:
+    """Raises InputError where a segmentation could not take a result of these classes beside its other segments."""
+    _checked_placement(volumeNode, segmentationNode, _other_segments(segmentationNode, names))
+
+
+def _ids_by_name(segmentation: slicer.vtkSegmentation) -> dict[str, str]:
+    """Of segments with one name the first."""
+    ids: dict[str, str] = {}
+    for identifier in segmentation.GetSegmentIDs():
+        ids.setdefault(fold_name(segmentation.GetSegment(identifier).GetName() or ""), identifier)
+    return ids
+
+
+def _other_segments(segmentationNode: slicer.vtkMRMLSegmentationNode, names: Sequence[str]) -> list[str]:
+    segmentation = segmentationNode.GetSegmentation()
+    ids = _ids_by_name(segmentation)
+    ours = {ids.get(fold_name(name)) for name in names}
+    return [identifier for identifier in segmentation.GetSegmentIDs() if identifier not in ours]
+
+
+def _with_ids_of(segmentation: slicer.vtkSegmentation, segments: list[Segment]) -> list[Segment]:
+    """Each with the id of the segment of its name, or with one that no other segment has."""
+    ids, taken = _ids_by_name(segmentation), {*segmentation.GetSegmentIDs()}
+    found = []
+    for segment in segments:
+        free = itertools.chain([segment.id], (f"{segment.id}_{number}" for number in itertools.count(2)))
+        identifier = ids.get(fold_name(segment.name)) or next(new for new in free if new not in taken)
+        taken.add(identifier)
+        found.append(replace(segment, id=identifier))
+    return found
 
 
 def _checked_placement(
-    result: SegmentationResult,
-    volumeNode: slicer.vtkMRMLVolumeNode | None,
-    segmentationNode: slicer.vtkMRMLSegmentationNode,
-    others: list[str],
+    volumeNode: slicer.vtkMRMLVolumeNode | None, segmentationNode: slicer.vtkMRMLSegmentationNode, others: list[str]
 ) -> np.ndarray:
-    """Voxel index -> RAS in the coordinates of the given segmentation. Raises InputError where it cannot take them."""
+    """From the volume's coordinates to those of the given segmentation. Raises InputError where it cannot take them."""
     name = segmentationNode.GetName()
     source = segmentationNode.GetSegmentation().GetSourceRepresentationName()
     if others and source != _LABELMAP:
@@ -123,10 +155,10 @@ def _checked_placement(
             "none for a new one."
         )
     if not others or volumeNode is None:
-        return result.affine
+        return np.eye(4)
     volume_transform, own_transform = volumeNode.GetParentTransformNode(), segmentationNode.GetParentTransformNode()
     if volume_transform is own_transform:
-        return result.affine
+        return np.eye(4)
     between, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(volume_transform, own_transform, between)
     if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(between, linear):
@@ -134,7 +166,7 @@ def _checked_placement(
             f"'{name}' and '{volumeNode.GetName()}' are under different transforms, and the way between them is not "
             "linear; put both under the same one, or choose a new segmentation."
         )
-    return matrix_to_array(linear.GetMatrix()) @ result.affine
+    return matrix_to_array(linear.GetMatrix())
 
 
 def layer_images(result: SegmentationResult) -> list[slicer.vtkOrientedImageData]:
@@ -167,7 +199,8 @@ def _write_segments(
     want_surfaces = ask_surfaces or segmentation.ContainsRepresentation(_SURFACE)
     _detach(segmentation, [segment.id for segment in segments if segmentation.GetSegment(segment.id) is not None])
     segmentation.SetSourceRepresentationName(_LABELMAP)  # differs only where no other segment is left
-    for segment in segments:
+    # Those that are there first: beside a segment that has no representation AddSegment takes those of the new one away.
+    for segment in sorted(segments, key=lambda segment: segmentation.GetSegment(segment.id) is None):
         existing = segmentation.GetSegment(segment.id)
         vtk_segment = slicer.vtkSegment() if existing is None else existing
         vtk_segment.SetName(segment.name)
@@ -178,8 +211,9 @@ def _write_segments(
         vtk_segment.SetLabelValue(segment.label_value)
         if existing is None:
             segmentation.AddSegment(vtk_segment, segment.id)
-    for identifier, surface in surfaces.items():
-        segmentation.GetSegment(identifier).AddRepresentation(_SURFACE, surface)
+    for segment in segments:
+        if segment.name in surfaces:
+            segmentation.GetSegment(segment.id).AddRepresentation(_SURFACE, surfaces[segment.name])
     if want_surfaces:
         segmentation.CreateRepresentation(_SURFACE)  # only where it is missing
 

@@ -125,6 +125,18 @@ def test_models_and_concepts_are_listed(capsys):
     assert main(["concepts", "cine-mr"]) == 0 and "texture:" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_no_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    monkeypatch.setenv("BIPVLSEG_MODELS", str(tmp_path))
+    assert main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert "cardiac-mr (MR" in listed and "bert: cannot be used." in listed
+    assert main(["models", "--json"]) == 0
+    problems = {entry["name"]: entry.get("problem") for entry in json.loads(capsys.readouterr().out)}
+    assert problems["bert"] and problems["cardiac-mr"] is None
+
+
 @pytest.mark.parametrize("command", ["demo", "segment", "train", "evaluate", "models", "concepts", "phantoms"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:

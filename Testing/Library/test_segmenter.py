@@ -225,6 +225,21 @@ def test_volume_larger_than_memory_is_refused_before_the_run(tmp_path, heart, mo
         tiny(tmp_path).segment((heart.image, heart.affine))
 
 
+def test_the_memory_of_probability_maps_counts(tmp_path, heart, monkeypatch):
+    segmenter, free = tiny(tmp_path), 2**20
+    monkeypatch.setattr(segmenter_module, "available_memory", lambda: free)
+    while True:  # up to what is enough without maps
+        try:
+            maps = segmenter.segment((heart.image, heart.affine)).labelmap.size * 4 * 3
+            break
+        except InputError:
+            free = int(free * 1.1)
+    with pytest.raises(InputError, match="GiB"):
+        segmenter.segment((heart.image, heart.affine), probabilities=True)
+    free += 3 * maps
+    segmenter.segment((heart.image, heart.affine), probabilities=True)
+
+
 def test_four_dimensional_input_asks_for_a_frame(tmp_path):
     beating = cine_phantom(seed=0, shape=(96, 96, 6), frames=3)
     segmenter = tiny(tmp_path)

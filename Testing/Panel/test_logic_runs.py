@@ -101,6 +101,11 @@ def test_wrong_arguments_are_refused_before_anything_starts(logic, segment, work
     assert logic.runState.state is State.IDLE and logic.run is None
 
 
+def test_a_model_in_a_relative_folder(segment, tiny_model, monkeypatch):
+    monkeypatch.chdir(tiny_model.parent)
+    assert segment(add_ct(), model=tiny_model.name) is not None
+
+
 @pytest.mark.parametrize("kind", ["none", "model", "labelmap", "empty", "removed"])
 def test_what_is_no_volume_is_refused(segment, worker, kind):
     add = slicer.mrmlScene.AddNewNodeByClass

@@ -65,6 +65,17 @@ def test_an_update_replaces_the_same_organs_and_keeps_all_else(segment):
     assert column(table, "Organ") == list(IDS), "rows of segments that stay, stay"
 
 
+def test_an_output_that_cannot_take_the_result_is_refused_before_the_run(segment, worker):
+    volume = add_ct()
+    node = segment(volume)
+    add_segment(node, "drawn", DRAWN, AFFINE)
+    add_warp(slicer.mrmlScene, node)
+    started = worker.started
+    with pytest.raises(InputError, match="different transforms"):
+        segment(volume, node, concepts=ORGANS)
+    assert worker.started == started
+
+
 @pytest.mark.parametrize("undo", [True, False], ids=["undo on", "undo off"])
 def test_an_update_is_one_step_back(segment, worker, undo):
     scene, volume = slicer.mrmlScene, add_ct()

@@ -162,6 +162,59 @@ def test_an_update_of_a_segmentation_sequence(logic, segment, volume, cine, fram
     assert found == ([3, 2, 1, 0] if frames == "all" else [0, 2, 2, 3])
 
 
+def table_column(node, name: str) -> list:
+    values = tableOf(node).GetTable().GetColumnByName(name)
+    return [values.GetValue(row) for row in range(values.GetNumberOfValues())]
+
+
+def frames_and_organs(node) -> list[tuple[str, str]]:
+    return list(zip(table_column(node, "Frame"), table_column(node, "Organ")))
+
+
+def brighten_kidneys(cine) -> None:
+    """To a mean intensity of 170 instead of 150, in all frames."""
+    sequence = cine.GetMasterSequenceNode()
+    for number in range(4):
+        brighter = voxels(number)
+        brighter[brighter == 150] = 170
+        sequence.GetNthDataNode(number).SetAndObserveImageData(make_image(brighter))
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(cine)
+
+
+def test_the_table_keeps_the_other_frames_when_one_is_updated(segment, volume, cine):
+    node = segment(volume, frames="all")
+    table, rows = tableOf(node), frames_and_organs(node)
+    brighten_kidneys(cine)
+    cine.SetSelectedItemNumber(1)
+    segment(volume, node)
+    assert tableOf(node) is table and frames_and_organs(node) == rows
+    rest = ["250.0", ""]
+    assert table_column(node, "Mean intensity") == ["150.0", *rest, "170.0", *rest, "150.0", *rest, "150.0", *rest]
+
+
+@pytest.mark.parametrize("frames", ["all", "current"])
+def test_the_table_keeps_the_other_organs_when_one_is_updated(segment, volume, cine, frames):
+    node = segment(volume, frames="all", concepts=ORGANS.select(["Left kidney", "Spleen"]))
+    rows, confidence = frames_and_organs(node), table_column(node, "Confidence")
+    brighten_kidneys(cine)
+    segment(volume, node, frames=frames, concepts=ORGANS.select(["Left kidney"]))
+    assert frames_and_organs(node) == rows and table_column(node, "Confidence") == confidence
+    updated = TIMES if frames == "all" else ["51"]
+    kidneys = table_column(node, "Mean intensity")[::2]
+    assert kidneys == ["170.0" if time in updated else "150.0" for time in TIMES]
+    assert table_column(node, "Mean intensity")[1::2] == ["250.0"] * 4
+
+
+def test_rows_of_segments_that_were_removed_from_a_frame_go(segment, volume, cine):
+    node = segment(volume, frames="all")
+    rows = frames_and_organs(node)
+    cine.SetSelectedItemNumber(1)
+    node.GetSegmentation().RemoveSegment("spleen")
+    cine.SetSelectedItemNumber(3)
+    segment(volume, node, concepts=ORGANS.select(["Left kidney"]))
+    assert frames_and_organs(node) == [row for row in rows if row != (TIMES[1], "Spleen")]
+
+
 def test_another_frame_is_shown_when_the_current_one_is_done(segment, volume, cine, worker):
     worker.set(windows=10, seconds=0.03)
     run = segment(volume, waitForCompletion=False)

@@ -65,6 +65,17 @@ def test_job_folders_are_separate_and_private_and_close_removes_all(root):
     assert not list(root.iterdir())
 
 
+def test_what_cannot_be_removed_now_is_found_again(root, monkeypatch):
+    work = WorkFolder(root)
+    job = work.jobFolder()
+    (job / "volume.npy").write_bytes(b"patient")
+    with monkeypatch.context() as held:
+        held.setattr("shutil.rmtree", lambda folder, ignore_errors=False: None)  # as Windows, while a file is open
+        work.close()
+    assert (job / "volume.npy").exists() and (work.path / leftovers.LOCK).exists()
+    assert WorkFolder.removeStale(root) == 1 and not list(root.iterdir())
+
+
 def test_remove_touches_nothing_but_its_own_job_folders(root):
     work = WorkFolder(root)
     (root / "patient").mkdir()

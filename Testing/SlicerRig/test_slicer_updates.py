@@ -52,7 +52,7 @@ def node(volume):
     return result_to_segmentation(make_result(AFFINE), volume)[0]
 
 
-def test_segments_are_found_by_id(rig, volume, node):
+def test_segments_are_found_by_name(rig, volume, node):
     display = node.GetDisplayNode()
     display.SetSegmentOpacity3D(KIDNEY_ID, 0.25)
     display.SetSegmentVisibility(KIDNEY_ID, False)
@@ -63,6 +63,29 @@ def test_segments_are_found_by_id(rig, volume, node):
     np.testing.assert_array_equal(mask_in_slicer(node, KIDNEY_ID, POINTS), make_labelmap(2) == 1)
     assert node.GetSegmentation().GetNumberOfLayers() == 1
     assert display.GetSegmentOpacity3D(KIDNEY_ID) == 0.25 and not display.GetSegmentVisibility(KIDNEY_ID)
+
+
+def test_a_segment_that_the_user_has_renamed_is_kept(volume, node):
+    segmentation = node.GetSegmentation()
+    segmentation.GetSegment(KIDNEY_ID).SetName("kidney corrected")
+    for shift in (2, 3):  # the second time it is found where the first has put it
+        _, ids = result_to_segmentation(make_result(AFFINE, shift=shift), volume, node)
+        new = ids["Left kidney"]
+        assert new != KIDNEY_ID and segmentation.GetSegment(new).GetName() == "Left kidney"
+        np.testing.assert_array_equal(mask_in_slicer(node, new, POINTS), make_labelmap(shift) == 1)
+        np.testing.assert_array_equal(mask_in_slicer(node, KIDNEY_ID, POINTS), make_labelmap() == 1)
+        assert segmentation.GetSegment(KIDNEY_ID).GetName() == "kidney corrected"
+    assert len(segment_ids(node)) == 4
+
+
+def test_a_drawn_segment_with_the_name_of_a_class_is_replaced_and_not_doubled(rig, volume):
+    node = rig.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    add_segment(node, "Segment_1", DRAWN, AFFINE)
+    node.GetSegmentation().GetSegment("Segment_1").SetName("LEFT  kidney".title())
+    _, ids = result_to_segmentation(make_result(AFFINE), volume, node)
+    assert ids["Left kidney"] == "Segment_1" and len(segment_ids(node)) == 3
+    np.testing.assert_array_equal(mask_in_slicer(node, "Segment_1", POINTS), make_labelmap() == 1)
 
 
 def test_users_segment_in_the_same_labelmap_is_kept(volume, node):
