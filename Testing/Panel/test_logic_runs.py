@@ -101,9 +101,10 @@ def test_wrong_arguments_are_refused_before_anything_starts(logic, segment, work
     assert logic.runState.state is State.IDLE and logic.run is None
 
 
-def test_a_model_in_a_relative_folder(segment, tiny_model, monkeypatch):
+def test_a_model_in_a_relative_folder(logic, segment, tiny_model, monkeypatch):
     monkeypatch.chdir(tiny_model.parent)
-    assert segment(add_ct(), model=tiny_model.name) is not None
+    segment(add_ct(), model=tiny_model.name)
+    assert logic.run.request.modelFolder == tiny_model, "the worker runs in another folder"
 
 
 @pytest.mark.parametrize("kind", ["none", "model", "labelmap", "empty", "removed"])
