@@ -1,4 +1,4 @@
-"""Segment ids: made from the class name alone, so that an update in Slicer finds the segment of an earlier run."""
+"""Segment ids: made from the class name alone, so that every run gives a class the same id."""
 
 from __future__ import annotations
 

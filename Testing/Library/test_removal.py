@@ -246,14 +246,14 @@ def test_with_yes_it_is_removed_and_said(home, models, temporary, capsys):
 def test_what_cannot_be_removed_is_an_error(models, capsys, monkeypatch):
     held = write_model(models / "held")
     write_model(models / "free")
-    remove_model = removal._remove_model
+    remove_model = removal.remove_model
 
     def refuse(folder):
         if folder == held:
             raise PermissionError(13, "Permission denied")
         remove_model(folder)
 
-    monkeypatch.setattr(removal, "_remove_model", refuse)
+    monkeypatch.setattr(removal, "remove_model", refuse)
     assert main(["remove", "--yes"]) == 1
     captured = capsys.readouterr()
     assert str(models / "free") in captured.out and str(held) not in captured.out
