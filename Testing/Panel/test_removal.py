@@ -141,7 +141,7 @@ def test_what_cannot_be_removed_is_said(open_panel, own_model, monkeypatch):
     def refuse(folder):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(BiPVLSegLib.removal, "_remove_model", refuse)
+    monkeypatch.setattr(BiPVLSegLib.removal, "remove_model", refuse)
     panel = open_panel(settings=CHANGED)
     remove_all(panel, True)
     assert str(own_model) in panel.answers.take_errors()[0]
