@@ -86,9 +86,8 @@ def checkedRequest(
     for frame in chosenFrames:
         grid_of(frame.volumeNode)
     intoSequence, table = _checkedOutput(inputVolume, outputSegmentation, frames == "all"), _checkedConcepts(concepts)
-    if outputSegmentation is not None and (
-        intoSequence or table is not None
-    ):  # without a table the names are the model's
+    # Without a table the names are the model's: what a single segmentation can take is found out after the run.
+    if outputSegmentation is not None and (intoSequence or table is not None):
         requireOutput(inputVolume, outputSegmentation, intoSequence, () if table is None else table.names)
     if device is not None and not _DEVICE.fullmatch(str(device).strip().lower()):
         raise DeviceError(_("'{name}' is no device; choose auto, cpu, cuda, cuda:N or mps.").format(name=device))

@@ -292,6 +292,4 @@ def _one_thread(_worker: int) -> None:
 
 def _plain(value):
     """What JSON gives back, so that a fingerprint compares equal after a round trip."""
-    import json
-
     return json.loads(json.dumps(value, default=list))

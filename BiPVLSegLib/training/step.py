@@ -46,7 +46,7 @@ class TrainingStep(nn.Module):
         losses, target = self.losses, make_target(row_masks, label, nested)
         logits = out.logits
         if unlabelled.any():
-            others = torch.stack(masks).any(0) & (target == 0)
+            others = _union_mask(masks) & (target == 0)
             logits = merge_into_background(logits, unlabelled.to(device), others)
         parts = {"segmentation": losses["segmentation"](logits, target, class_mask)}
         if out.auxiliary:
