@@ -34,6 +34,7 @@ VARIANTS = {
         Variant("last-stage", "fusion after the last stage only", ("model.fusion_stages=[4]",)),
         Variant("no-fusion", "text without fusion", ("model.fusion_direction=none",)),
         Variant("no-own-words", "head reads the text after fusion only", ("model.head_own_words=false",)),
+        Variant("two-prototypes", "two prototypes per row", ("model.head_prototypes=2",)),
         Variant("no-alignment", "no alignment losses", _NO_ALIGNMENT),
         Variant("no-embeddings", "no losses on embeddings", _NO_EMBEDDINGS),
         Variant("alignment", "alignment losses", ("global_alignment=true", "local_alignment=true")),
@@ -49,7 +50,7 @@ VARIANTS = {
         ),
     )
 }
-OPTIONAL = ("no-own-words", "no-embeddings", "all-rows", "no-guide")  # not run unless asked for
+OPTIONAL = ("no-own-words", "two-prototypes", "no-embeddings", "all-rows", "no-guide")  # not run unless asked for
 
 
 def chosen_variants(names: list[str] | None, preset: Preset | None = None) -> list[Variant]:

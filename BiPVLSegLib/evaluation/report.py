@@ -141,7 +141,8 @@ def to_table(summary: Mapping[str, Any], title: str = "") -> str:
             lines.append("-" * len(lines[-1]))
     lines.append("")
     mean = _number(summary["mean_dice"], 100)
-    lines.append(f"Mean Dice {mean} % over {len(summary['classes'])} classes, {summary['cases']} cases.")
+    scored = sum(scores["dice"]["mean"] is not None for scores in summary["classes"].values())
+    lines.append(f"Mean Dice {mean} % over {scored} class{'es' * (scored != 1)}, {summary['cases']} cases.")
     for place in ("best", "median", "worst"):
         entry = summary[place]
         if entry:

@@ -83,10 +83,12 @@ def _without_warnings() -> Iterator[None]:
 
 
 class Tally:
-    """Dice per row over the cases, and how much of the image a row for nothing took."""
+    """Dice per row over the cases, of unions also that of their parts drawn under texts of their own, and how much of the
+    image a row for nothing took."""
 
     def __init__(self) -> None:
         self.scores: dict[str, list[float]] = defaultdict(list)
+        self.parts: dict[str, list[float]] = defaultdict(list)
         self.taken: list[float] = []
         self.differing: list[float] = []
 
@@ -103,12 +105,18 @@ class Tally:
                 continue
             wanted = np.any([truth[name] for name in classes], axis=0)
             if wanted.any():
-                overlap = np.count_nonzero(found & wanted)
-                self.scores[row].append(200 * overlap / (np.count_nonzero(found) + np.count_nonzero(wanted)))
+                self.scores[row].append(_dice(found, wanted))
+                if len(classes) > 1:
+                    self.parts[row].append(_dice(np.any([own.mask(name) for name in classes], axis=0), wanted))
 
     def dice(self) -> dict[str, float]:
         """Mean Dice in % per row."""
         return {row: float(np.mean(values)) for row, values in self.scores.items()}
+
+
+def _dice(found: np.ndarray, wanted: np.ndarray) -> float:
+    """In %; ``wanted`` is not empty."""
+    return 200 * np.count_nonzero(found & wanted) / (np.count_nonzero(found) + np.count_nonzero(wanted))
 
 
 def _judged(probe: Probe, tallies: list[Tally], base: dict[str, float]) -> dict[str, Any]:
@@ -122,7 +130,8 @@ def _judged(probe: Probe, tallies: list[Tally], base: dict[str, float]) -> dict[
             if len(classes) == 1:
                 rows.append({"row": row, "means": classes[0], "dice": score, "change": score - base[classes[0]]})
             else:
-                unions.append({"row": row, "means": list(classes), "dice": score})
+                parts = float(np.mean(tally.parts[row]))
+                unions.append({"row": row, "means": list(classes), "dice": score, "parts": parts})
     judged: dict[str, Any] = {"name": probe.name, "done": probe.done, "aim": probe.aim, "rows": rows}
     judged["change"] = min((row["change"] for row in rows), default=None)
     good = probe.aim is None or judged["change"] is None or judged["change"] >= -probe.aim
@@ -154,6 +163,11 @@ def to_text(document: dict[str, Any]) -> str:
         reached = {True: "yes", False: "no", None: ""}[probe["reached"]]
         lines.append(f"{probe['name']:<18}{probe['done']:<44}{result:>13}  {aim:<16}{reached:<8}".rstrip())
     lines += ["", "Changes are in Dice points of the worst row, against the class that its text describes."]
+    unions = [union for probe in document["probes"] for union in probe.get("unions", ())]
+    if unions:
+        lines += ["", f"{'One text for several classes':<60}{'Dice %':>8}{'parts drawn apart':>20}"]
+    for union in unions:
+        lines.append(f"{', '.join(union['means']):<60}{union['dice']:>8.1f}{union['parts']:>20.1f}")
     return "\n".join(lines)
 
 

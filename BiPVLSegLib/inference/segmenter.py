@@ -131,8 +131,9 @@ class Segmenter:
         part.forget_surroundings_(scores, self.config.nested)
         whole = {fold_name(name) for name in self.config.keep_largest}
         first = 0 if self.config.nested else 1
+        names = self._described(asked)
         keep_largest_(
-            scores, [place + first for place, c in enumerate(asked) if fold_name(c.name) in whole], self.config.nested
+            scores, [place + first for place, name in enumerate(names) if fold_name(name) in whole], self.config.nested
         )
         keep = [asked.index(concept) for concept in table.concepts]
         labelmap, confidence = self._labelmap(scores, keep, part, table)
@@ -209,6 +210,16 @@ class Segmenter:
                 f"asked for {', '.join(unknown)}."
             )
         return [own[name] for name in known]
+
+    def _own_rows(self) -> list[Concept]:
+        """Rows of the table in the model's folder, on or off; none where it has no table."""
+        own = self.folder / "concepts.csv"
+        return list(read_csv(own)) if own.is_file() else []
+
+    def _described(self, asked: list[Concept]) -> list[str]:
+        """Name of the class that each row describes: that of the model's own row with the same texts, otherwise its own."""
+        own = {row.texts: row.name for row in self._own_rows()}
+        return [own.get(row.texts, row.name) for row in asked]
 
     def _encode(self, asked: list[Concept]) -> TextTokens | None:
         if self.model.text is None:
@@ -345,8 +356,7 @@ class Segmenter:
         new = [name for name in table.names if fold_name(name) not in known]
         if known and new:
             notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
-        own = self.folder / "concepts.csv"
-        off = {fold_name(row.name) for row in read_csv(own) if not row.enabled} if own.is_file() else set()
+        off = {fold_name(row.name) for row in self._own_rows() if not row.enabled}
         asked = [name for name in table.names if fold_name(name) in off]
         if asked:
             notes.append(

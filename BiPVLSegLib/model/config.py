@@ -50,6 +50,8 @@ class BiPVLSegConfig(PretrainedConfig):
         head: ``"class-bound"`` (logits from the class embeddings, any number of classes) or ``"fixed"`` (paper).
         head_own_words: the class-bound head also reads each text as it was before it looked at the image. Trainings have it
             by default; False here, since models from before it say nothing about it.
+        head_prototypes: how many things one row of the class-bound head can mean at once; with 2 a text for two structures is
+            drawn as exactly both.
         classes: names of the classes that the model was trained on, in channel order for the fixed head.
         auxiliary_head: adds a fixed head on several decoder levels; it guides training and is not run at inference.
         auxiliary_levels: which levels; 0 is the full resolution, where many classes cost much.
@@ -93,6 +95,7 @@ class BiPVLSegConfig(PretrainedConfig):
         vision_self_attention: tuple[int, ...] = (4,),
         head: str = "class-bound",
         head_own_words: bool = False,
+        head_prototypes: int = 1,
         classes: tuple[str, ...] = (),
         auxiliary_head: bool = False,
         auxiliary_levels: tuple[int, ...] = (0, 1, 2),
@@ -134,6 +137,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.vision_self_attention = list(vision_self_attention)
         self.head = _one_of("head", head, ("class-bound", "fixed"))
         self.head_own_words = bool(head_own_words) and head == "class-bound"
+        self.head_prototypes = int(head_prototypes) if head == "class-bound" else 1
         self.classes = list(classes)
         self.auxiliary_head = auxiliary_head
         self.auxiliary_levels = list(auxiliary_levels)
@@ -146,6 +150,8 @@ class BiPVLSegConfig(PretrainedConfig):
         self.unsure_below = float(unsure_below)
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
         self.format_version = format_version
+        if self.head_prototypes < 1:
+            raise ValueError(f"head_prototypes must be at least 1, not {head_prototypes!r}")
         if not use_text and head != "fixed":
             raise ValueError(
                 'a network without text needs head="fixed": the class-bound head takes its classes from texts'

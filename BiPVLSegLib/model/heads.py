@@ -25,42 +25,56 @@ def hide_rows(logits: Tensor, class_mask: Tensor | None) -> Tensor:
     return logits.masked_fill(hidden[..., None, None, None], MASKED_LOGIT)
 
 
-class ClassBoundHead(nn.Module):
-    """The class embeddings are the classifier: logit of class c at voxel x = <f(x), w_c> / sqrt(F) + b_c.
+def prototype_logits(features: Tensor, weights: Tensor, background: Tensor | None) -> Tensor:
+    """features (B, F, D, H, W), weights (B, N, P, F + 1), background (F + 1) -> logits (B, N + 1, D, H, W), background first
+    (N without one). Prototype by prototype: all at once would take the memory of all."""
+    batch, channels = features.shape[:2]
+    flat, logits = features.flatten(2), None
+    for prototype, rows in enumerate(weights.unbind(2)):
+        if background is not None:
+            rows = torch.cat([background.to(rows.dtype).expand(batch, 1, -1), rows], 1)
+        kernel, bias = rows[..., :-1], rows[..., -1]
+        found = torch.bmm(kernel.to(flat.dtype) / channels**0.5, flat)
+        found = found + bias[..., None].to(found.dtype)
+        logits = torch.maximum(logits, found) if prototype else found
+    return logits.view(batch, -1, *features.shape[2:])
 
-    ``w_c`` and ``b_c`` are made from the text of class c alone, so any number of classes works, a permutation of the rows
+
+class ClassBoundHead(nn.Module):
+    """The class embeddings are the classifier: logit of class c at voxel x = max over p of <f(x), w_cp> / sqrt(F) + b_cp.
+
+    Kernels and biases are made from the text of class c alone, so any number of classes works, a permutation of the rows
     permutes the channels, and an edited text acts on its own class. The background is learned.
+
+    With one prototype per class the head is linear, and what a text may ask for lies on one side of a plane in the space of
+    features. Two thalami are no such set: their sum reaches into what lies between. With two ``prototypes`` one row can mean
+    either of two things, and is then exactly the union of both.
 
     With ``own_words`` it reads of each class two vectors side by side: the text after it has looked at the image, and before.
     A young fusion adds much the same to all classes of an image, which then look alike; their own words keep them apart.
     """
 
-    def __init__(self, feature_dim: int, text_dim: int, nested: bool, own_words: bool = False):
+    def __init__(self, feature_dim: int, text_dim: int, nested: bool, own_words: bool = False, prototypes: int = 1):
         super().__init__()
-        self.classifier = nn.Sequential(
-            nn.LayerNorm(text_dim), nn.Linear(text_dim, text_dim), nn.GELU(), nn.Linear(text_dim, feature_dim + 1)
-        )
+        self.prototypes = prototypes
+        last = nn.Linear(text_dim, prototypes * (feature_dim + 1))
+        self.classifier = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, text_dim), nn.GELU(), last)
         self.own_words = nn.Sequential(nn.LayerNorm(text_dim), nn.Linear(text_dim, text_dim)) if own_words else None
         self.background = None if nested else nn.Parameter(torch.zeros(feature_dim + 1))
 
     def forward(self, features: Tensor, classes: Tensor, class_mask: Tensor | None = None) -> Tensor:
         """features (B, F, D, H, W), classes (B, N, C or 2 C), class_mask (B, N) -> logits (B, N + 1 or N, D, H, W)."""
-        weights = self.weights(classes)
-        if self.background is not None:
-            weights = torch.cat([self.background.to(weights.dtype).expand(len(weights), 1, -1), weights], 1)
-        kernel, bias = weights[..., :-1], weights[..., -1]
-        batch, channels = features.shape[:2]
-        logits = torch.bmm(kernel.to(features.dtype) / channels**0.5, features.flatten(2))
-        logits = (logits + bias[..., None].to(logits.dtype)).view(batch, -1, *features.shape[2:])
-        return hide_rows(logits, class_mask)
+        return hide_rows(prototype_logits(features, self.weights(classes), self.background), class_mask)
 
     def weights(self, classes: Tensor) -> Tensor:
-        """classes (..., C or 2 C) -> kernel and bias of each (..., F + 1)."""
+        """classes (..., C or 2 C) -> kernel and bias of each prototype (..., P, F + 1)."""
         if self.own_words is None:
-            return self.classifier(classes)
-        norm, first, activation, last = self.classifier
-        looked, own = classes.chunk(2, -1)
-        return last(activation(first(norm(looked)) + self.own_words(own)))
+            weights = self.classifier(classes)
+        else:
+            norm, first, activation, last = self.classifier
+            looked, own = classes.chunk(2, -1)
+            weights = last(activation(first(norm(looked)) + self.own_words(own)))
+        return weights.unflatten(-1, (self.prototypes, -1))
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All but the background."""

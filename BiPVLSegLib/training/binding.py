@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..concepts import fold_name
 from ..data.rows import draw_rows
@@ -73,7 +72,7 @@ def bind(run, channels: Channels, steps: int = STEPS, bar: Callable[[Iterator], 
             vectors = model.class_vectors(image, run.step.text_tokens(rows))[0].float()
         places, indices = zip(*single, strict=True)
         found = model.head.weights(vectors[list(places)])
-        loss = F.mse_loss(found, target[list(indices)]) / variance
+        loss = (found - target[list(indices)][:, None]).square().mean() / variance  # of each prototype
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 - step / steps)
         optimizer.zero_grad(set_to_none=True)

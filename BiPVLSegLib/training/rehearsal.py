@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -21,14 +22,15 @@ from ..concepts import fold_name
 from ..data.rows import Rows, draw_rows
 from ..errors import TrainingError
 from ..inference.device import autocast
-from ..model import BiPVLSegModel, TextTokens
+from ..model import TextTokens
+from ..model.heads import prototype_logits
 from .schedule import learning_rate
 
 RATE, WARMUP, CLIP = 1e-3, 20, 1.0
 BLUR = 0.3  # noise on the vectors of texts, as a share of their spread: a wording stands for those around it
 PART = 3  # of the deepest grid's cells along each axis: the part of a patch that is looked at
 # Most rows are other people's words. Unions are what only few steps of a training ask for.
-OFTEN = {"subset": 0.5, "most": 0, "reword": 0.8, "misspell": 0.3, "union": 0.5}
+OFTEN = {"subset": 0.5, "most": 0, "reword": 0.8, "misspell": 0.3, "union": 0.7}
 
 
 def check_rehearsal(run) -> None:
@@ -70,23 +72,20 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
         image = _part(batch["image"][:1].to(device), [PART * side for side in model.config.divisor], rng)
         with torch.no_grad(), autocast(device, run.dtype):
             looked, vectors, features = teacher.look(image, own_text, decode=True)
-            weights, features = teacher.head.weights(vectors[0]).float(), features.float()
-            truth = _logits(teacher, features, weights).softmax(1)
+            weights, features = teacher.head.weights(vectors).float(), features.float()
+            truth = prototype_logits(features, weights, teacher.head.background).softmax(1)
         with autocast(device, run.dtype):
             seen, vectors, _ = model.look(image, _blurred(run.step.text_tokens(rows), rng))
-            found = model.head.weights(vectors[0]).float()
-        single = [(n, members[0]) for n, members in enumerate(rows.classes) if len(members) == 1]
-        error = torch.zeros((), device=device)
-        if single:
-            places, indices = (list(numbers) for numbers in zip(*single, strict=True))
-            error = F.mse_loss(found[places], weights[indices]) / weights.var(0, correction=0).mean().clamp(min=1e-8)
-            left += (float(error.detach()) - left) / min(step + 1, 50)
+            found = model.head.weights(vectors).float()
+        errors = _errors(found[0], weights[0], rows)
+        error = torch.stack([*errors, torch.zeros((), device=device)]).sum() / max(1, len(errors))
+        left += (float(error.detach()) - left) / min(step + 1, 50) if errors else 0.0
         views = [
             F.mse_loss(a.float(), b.float()) / b.float().var().clamp(min=1e-8)
             for a, b in zip(seen, looked, strict=True)
         ]
-        wanted = _wanted(truth, rows)
-        drawn = -(wanted * _logits(model, features, found).log_softmax(1)).sum(1).mean()
+        logits = prototype_logits(features, found, model.head.background.detach())
+        drawn = -(_wanted(truth, rows) * logits.log_softmax(1)).sum(1).mean()
         loss = error + torch.stack(views).mean() + drawn
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, RATE, min(WARMUP, steps), "cosine")
@@ -110,11 +109,19 @@ def _blurred(text: TextTokens, rng: np.random.Generator) -> TextTokens:
     return TextTokens(text.tokens + BLUR * text.tokens[text.mask].std() * noise, text.mask)
 
 
-def _logits(model: BiPVLSegModel, features: Tensor, weights: Tensor) -> Tensor:
-    """What rows with these weights (N, F + 1) find in features (1, F, D, H, W): (1, N + 1, D, H, W), background first."""
-    background = model.head.background.detach()[None].to(weights.dtype)
-    kernel, bias = torch.cat([background, weights]).split([features.shape[1], 1], 1)
-    return torch.einsum("nf,bfxyz->bnxyz", kernel / features.shape[1] ** 0.5, features) + bias.view(1, -1, 1, 1, 1)
+def _errors(found: Tensor, weights: Tensor, rows: Rows) -> list[Tensor]:
+    """How far the class weights ``found`` for the rows (N, P, F + 1) are from those of the teacher for its classes
+    (C, P, F + 1), as shares of the variance over classes. A union of as many classes as there are prototypes should have one of
+    each, in any order; others, and foreign organs, have no weights to be compared with."""
+    variance = weights.var(0, correction=0).mean().clamp(min=1e-8)
+    errors = []
+    for row, members in zip(found, rows.classes, strict=True):
+        wanted = [weights[members[0]]] if len(members) == 1 else []
+        if len(members) == weights.shape[1] > 1:
+            wanted = [weights[list(order), 0] for order in permutations(members)]
+        if wanted:
+            errors.append(torch.stack([F.mse_loss(row, one) for one in wanted]).min() / variance)
+    return errors
 
 
 def _wanted(truth: Tensor, rows: Rows) -> Tensor:

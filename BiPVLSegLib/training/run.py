@@ -24,6 +24,7 @@ from ..errors import TrainingError
 from ..inference.device import resolve_device, resolve_precision
 from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum
 from ..model import BiPVLSegConfig, build_model, load_model
+from ..model_store import find_model, read_config
 from ..paths import concepts_folder
 from . import distributed
 from .binding import Channels, channels_of
@@ -49,6 +50,9 @@ class TrainingRun:
         self.dtype = resolve_precision(t.precision, self.device)
         torch.manual_seed(t.seed)
         model_settings = {"classes": concepts.names, "auxiliary_head": t.auxiliary_weight > 0, **settings.model}
+        if t.init_from:
+            start = read_config(find_model(t.init_from))
+            model_settings.setdefault("head_prototypes", start.get("head_prototypes", 1))
         try:
             config = BiPVLSegConfig(
                 **model_settings,
@@ -106,6 +110,15 @@ class TrainingRun:
         not have are closed, so that the first step sees the features that the other model saw."""
         model = load_model(name_or_folder)
         state, own = model.state_dict(), self.model.state_dict()
+        there, wanted = model.config.head_prototypes, self.model.config.head_prototypes
+        if model.config.head == self.model.config.head == "class-bound" and there != wanted:
+            if there > 1:
+                raise TrainingError(
+                    f"The head of '{name_or_folder}' has {there} prototypes per row; model.head_prototypes={wanted} cannot "
+                    "go on from it."
+                )
+            for key in ("head.classifier.3.weight", "head.classifier.3.bias"):
+                state[key] = several(state[key], wanted)
         fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
         if not any(key.startswith("encoder.") for key in fitting):
             raise TrainingError(
@@ -251,6 +264,13 @@ class TrainingRun:
             self.step = DistributedDataParallel(
                 self.step, devices, broadcast_buffers=False, find_unused_parameters=True
             )
+
+
+def several(rows: Tensor, copies: int) -> Tensor:
+    """A layer that says each of its outputs so many times (N, ...) -> (N * copies, ...), a little differently, so that
+    prototypes which begin alike can part."""
+    rows = rows.repeat(copies, *[1] * (rows.ndim - 1))
+    return rows + 1e-3 * rows.std() * torch.randn_like(rows)
 
 
 def check_patch_size(config: BiPVLSegConfig) -> None:

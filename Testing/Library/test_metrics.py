@@ -179,6 +179,8 @@ def test_a_class_absent_everywhere_and_no_case_at_all():
     summary = summarise([{"case": "x", "classes": {"a": scores_of(None, ABSENT, None)}}])
     assert summary["mean_dice"] is None and summary["best"] is None
     assert "-" in to_table(summary)
+    summary = summarise([{"case": "x", "classes": {"a": scores_of(None, ABSENT, None), "b": scores_of(0.8)}}])
+    assert "Mean Dice 80.0 % over 1 class, 1 cases" in to_table(summary), "what was nowhere is not counted"
     with pytest.raises(InputError):
         summarise([])
 

@@ -16,6 +16,7 @@ from BiPVLSegLib.concepts import CONCEPT_FIELDS, Concept, load_concepts
 from BiPVLSegLib.errors import BiPVLError, ConceptError, ModelError
 from BiPVLSegLib.losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, deep_supervision_loss
 from BiPVLSegLib.model import BiPVLSegModel, TextTokens, build_model, load_model, paper_config
+from BiPVLSegLib.model.heads import prototype_logits
 from BiPVLSegLib.model.text_encoder import COLUMNS, bert_settings, load_tokenizer, text_encoder_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -172,6 +173,18 @@ def test_one_table_serves_a_whole_batch() -> None:
     assert close(together, one_by_one)
 
 
+def test_a_row_of_two_prototypes_is_the_union_of_what_they_say() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, weights = torch.randn(1, 4, 6, 6, 6, generator=generator), torch.randn(1, 3, 1, 5, generator=generator)
+    background = torch.tensor([0.0, 0, 0, 0, 0.5])
+    parts = prototype_logits(features, weights, background).argmax(1)
+    both, third = weights[:, :2].transpose(1, 2), weights[:, 2:].expand(-1, -1, 2, -1)
+    whole = prototype_logits(features, torch.cat([both, third], 1), background).argmax(1)
+    assert {int(label) for label in parts.unique()} == {0, 1, 2, 3}
+    assert torch.equal(whole == 1, (parts == 1) | (parts == 2))
+    assert torch.equal(whole == 2, parts == 3)
+
+
 # ---------------------------------------------------------------- every layer is trained and saved
 
 VARIANTS = {
@@ -185,6 +198,8 @@ VARIANTS = {
     "no text": {"use_text": False, "head": "fixed"},
     "no fusion": {"fusion_direction": "none"},
     "head without own words": {"head_own_words": False},
+    "two prototypes": {"head_prototypes": 2},
+    "two prototypes, nested": {"head_prototypes": 2, "nested": True},
     "image to text": {"fusion_direction": "image-to-text"},
     "text to image": {"fusion_direction": "text-to-image"},
     "text to image, paper": {**PAPER, "fusion_direction": "text-to-image"},

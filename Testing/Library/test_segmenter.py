@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
-from BiPVLSegLib.concepts import CONCEPT_FIELDS, load_concepts
+from BiPVLSegLib.concepts import CONCEPT_FIELDS, load_concepts, write_csv
 from BiPVLSegLib.data.phantom import cine_phantom
 from BiPVLSegLib.errors import Cancelled, ConceptError, FrameRequiredError, GeometryError, InputError, ModelError
 from BiPVLSegLib.inference import segmenter as segmenter_module
@@ -54,6 +55,33 @@ def tiny(tmp_path, **changes) -> Segmenter:
     model = build_model(BiPVLSegConfig(**{**settings, **STACK, **changes}))
     model.save_pretrained(tmp_path / "tiny")
     return Segmenter(tmp_path / "tiny", device="cpu", precision="fp32")
+
+
+def test_the_largest_piece_is_kept_of_what_a_row_describes_not_of_its_name(tmp_path, heart, monkeypatch):
+    """With the texts of two rows exchanged, each is treated as the organ that it now draws."""
+    tiny(tmp_path, keep_largest=["left ventricle"])
+    rows = load_concepts("cine-mr")
+    write_csv(rows, tmp_path / "tiny" / "concepts.csv")
+    segmenter = Segmenter(tmp_path / "tiny", device="cpu", precision="fp32")
+    left, right = (row for name in ("left ventricle", "right ventricle") for row in rows.select([name]))
+    texts = {field: (getattr(left, field), getattr(right, field)) for field in ("title", *CONCEPT_FIELDS)}
+    exchanged = rows.replace("right ventricle", **{field: pair[0] for field, pair in texts.items()})
+    exchanged = exchanged.replace("left ventricle", **{field: pair[1] for field, pair in texts.items()})
+
+    def run(_model, image, *_arguments, **_settings):
+        logits = torch.zeros(4, *image.shape[1:])
+        for channel in range(1, 4):  # each row draws two pieces
+            logits[channel] = -20
+            logits[channel, 5:20, 10 * channel : 10 * channel + 5] = logits[
+                channel, 30:35, 10 * channel : 10 * channel + 5
+            ] = 20
+        return logits
+
+    monkeypatch.setattr(segmenter_module, "sliding_window_logits", run)
+    for table, whole in ((rows, "left ventricle"), (exchanged, "right ventricle")):
+        result = segmenter.segment((heart.image, heart.affine), table)
+        pieces = {name: ndimage.label(result.mask(name))[1] for name in rows.names}
+        assert pieces == {name: 1 if name == whole else 2 for name in rows.names}
 
 
 def test_finds_the_structures_of_a_heart(reference, heart):

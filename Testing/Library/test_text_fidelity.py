@@ -71,6 +71,13 @@ def test_a_model_that_follows_known_texts_passes_what_keeps_them(reader):
     assert reader["swap"]["change"] == pytest.approx(0, abs=1e-6)
 
 
+def test_a_text_for_several_classes_is_held_against_its_parts_drawn_apart(reader, tmp_path):
+    for union in reader["union"]["unions"]:
+        assert union["dice"] == 0 and union["parts"] > 85, "it knows the texts of the parts"
+    lines = (tmp_path / "out" / "fidelity.txt").read_text().splitlines()
+    assert any(line.startswith("right ventricle, left ventricle ") and line.endswith("100.0") for line in lines)
+
+
 def test_a_model_that_knows_texts_by_heart_fails_what_changes_them(reader):
     for name in ("name only", "description only", "paraphrase", "typos", "dropped", "union"):
         assert not reader[name]["reached"], name

@@ -10,10 +10,11 @@ import torch
 from tiny_training import HEART, a_run, small
 
 from BiPVLSegLib.concepts import CONCEPT_FIELDS
+from BiPVLSegLib.data.rows import FOREIGN, Rows
 from BiPVLSegLib.errors import TrainingError
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.training.loop import train
-from BiPVLSegLib.training.rehearsal import check_rehearsal, rehearse
+from BiPVLSegLib.training.rehearsal import _errors, _wanted, check_rehearsal, rehearse
 
 IMAGE = torch.zeros(1, 1, 32, 32, 8)
 
@@ -62,6 +63,37 @@ def test_a_run_may_be_a_rehearsal_alone_and_does_not_rehearse_twice(trained, dat
     assert all(torch.equal(value, again[key]) for key, value in first.items())
 
 
+def test_a_head_of_more_prototypes_begins_with_what_the_trained_one_says(trained, data, settings, tmp_path):
+    run = a_run(data, [*settings, f"init_from={trained}", "rehearsal=1", "model.head_prototypes=2"])
+    first, image = load_model(trained), torch.randn(1, 1, 32, 32, 8)
+    with torch.no_grad():
+        expected = first(image, first.encode(HEART))
+        assert torch.allclose(run.model.eval()(image, run.model.encode(HEART)), expected, atol=0.02)
+        one, other = run.model.head.weights(run.model.class_vectors(image, run.model.encode(HEART))[0]).unbind(1)
+        assert not torch.equal(one, other), "or they could never part"
+    run.model.save_pretrained(tmp_path)
+    assert a_run(data, [*settings, f"init_from={tmp_path}"]).model.config.head_prototypes == 2, (
+        "its like goes on from it"
+    )
+    with pytest.raises(TrainingError, match="2 prototypes"):
+        a_run(data, [*settings, f"init_from={tmp_path}", "model.head_prototypes=3"])
+
+
+def test_with_two_prototypes_a_text_for_two_structures_learns_to_say_both(trained, data, settings):
+    run = a_run(data, [*settings, f"init_from={trained}", "rehearsal=1", "model.head_prototypes=2"])
+    union = next(union for union in run.wordings.unions if len(union.members) == 2)
+
+    def error() -> float:
+        run.model.eval()
+        rows = Rows((union.members,), union.rows[:1])
+        return float(_errors(class_weights(run.model, rows.concepts), own, rows)[0])
+
+    own = class_weights(run.model, HEART)
+    before = error()
+    rehearse(run, 160)
+    assert error() < 0.7 * before
+
+
 def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, settings):
     with pytest.raises(TrainingError, match="there is no init_from"):
         check_rehearsal(a_run(data, [*settings, "rehearsal=3"]))
@@ -77,9 +109,6 @@ def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, setting
 
 
 def test_unions_are_wanted_where_a_member_is_and_foreign_organs_nowhere():
-    from BiPVLSegLib.data.rows import FOREIGN, Rows
-    from BiPVLSegLib.training.rehearsal import _wanted
-
     truth = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(1, 4, 1, 1, 1)
     rows = Rows(((0, 2), FOREIGN), HEART.concepts[:2])
     assert torch.allclose(_wanted(truth, rows).flatten(), torch.tensor([0.4, 0.6, 0.0]))
