@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from ..concepts import Concept
 from .bifusion import BiFusion
-from .compact import is_compact, load_shipped
+from .compact import is_compact, load_compact
 from .config import BiPVLSegConfig
 from .decoders import build_decoder
 from .encoders import build_encoder
@@ -195,9 +195,7 @@ class BiPVLSegModel(PreTrainedModel):
         weights = Path(pretrained_model_name_or_path) / "model.safetensors"
         if weights.is_file() and is_compact(weights):
             config = cls.config_class.from_pretrained(pretrained_model_name_or_path)
-            loaded = super().from_pretrained(
-                None, *args, config=config, state_dict=load_shipped(weights.parent), **kwargs
-            )
+            loaded = super().from_pretrained(None, *args, config=config, state_dict=load_compact(weights), **kwargs)
         else:
             loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # a pair with output_loading_info=True

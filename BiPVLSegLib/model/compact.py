@@ -19,7 +19,6 @@ from torch import Tensor
 SCALE, SHAPE, BITS = ".scale", ".shape", ".bits"
 METADATA = {"format": "pt", "weights": "int8"}  # "bits": how many are used, where they are fewer than eight
 SMALL = 4096  # elements; smaller tensors would save nothing
-REHEARSED = "rehearsed.safetensors"
 LARGE = 400_000  # elements; from here on a tensor takes one bit less
 
 
@@ -27,17 +26,6 @@ def is_compact(file: Path) -> bool:
     """Whether a safetensors file holds such weights."""
     with safe_open(file, framework="pt") as opened:
         return (opened.metadata() or {}).get("weights") == METADATA["weights"]
-
-
-def load_shipped(folder: Path) -> dict[str, Tensor]:
-    """The state dict of a model folder with compact weights in float32. What a later rehearsal has changed lies in a second
-    file, ``rehearsed.safetensors``, so that a repository need not keep all the other weights twice.
-
-    Raises:
-        ValueError: a file is incomplete.
-    """
-    later = folder / REHEARSED
-    return load_compact(folder / "model.safetensors") | (load_compact(later) if later.is_file() else {})
 
 
 def save_compact(state: dict[str, Tensor], file: Path, bits: int = 8) -> None:

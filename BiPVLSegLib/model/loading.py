@@ -45,17 +45,14 @@ def load_model(name_or_folder: str | os.PathLike):
 def _check_weights(folder: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
-    from .compact import REHEARSED
-
     path = folder / "model.safetensors"
     if not path.is_file():
         raise ModelError(f"The model in {folder} has no model.safetensors; copy the model folder again.")
-    for weights in filter(Path.exists, (path, folder / REHEARSED)):
-        try:
-            with safe_open(weights, framework="np") as file:
-                file.keys()
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"The weights {weights} are damaged ({error}); copy the model folder again.") from error
+    try:
+        with safe_open(path, framework="np") as file:
+            file.keys()
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"The weights {path} are damaged ({error}); copy the model folder again.") from error
 
 
 @contextlib.contextmanager

@@ -6,9 +6,7 @@ REPORTs are folders that ``evaluate`` wrote for this model, one per data set: th
 take the place of those of the validation during training.
 
 Weights are stored in eight bits, or in fewer of them (``model.compact``). What only training uses, the guide heads and the
-layers under the losses on embeddings, is left out. Where only a rehearsal lies between the model in the target folder and the
-new one, its weights file stays as it is and what has changed goes into a second one: each version of a file stays in the history
-of a repository for good.
+layers under the losses on embeddings, is left out.
 """
 
 from __future__ import annotations
@@ -19,11 +17,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ..model import BiPVLSegConfig, BiPVLSegModel, load_model
-from ..model.compact import REHEARSED, is_compact, load_compact, save_compact
+from ..model.compact import save_compact
 from ..model.loading import quiet
 from ..model_store import find_model
 from ..training.checkpoint import replace_folder
@@ -42,15 +37,7 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8) -> None:
         with quiet():
             model.save_pretrained(folder)
         own = {k: v for k, v in state.items() if not (trained.config.shared_text and k.startswith("text.bert."))}
-        there = target / "model.safetensors"
-        changed = own.keys()
-        if there.is_file() and is_compact(there):
-            changed = changed_tensors(load_compact(there), own)
-        if changed and all(key in own and key.startswith(("fusion.", "head.")) for key in changed):
-            shutil.copy(there, folder)
-            save_compact({key: own[key] for key in changed}, folder / REHEARSED, bits)
-        else:
-            save_compact(own, folder / "model.safetensors", bits)
+        save_compact(own, folder / "model.safetensors", bits)
         shutil.copy(source / "concepts.csv", folder)
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
         record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
@@ -61,17 +48,6 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8) -> None:
             shutil.copy(target / "README.md", folder)
 
     replace_folder(target, write)
-
-
-def changed_tensors(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
-    """Names of the tensors that are in one state dict only, or not the same in both."""
-
-    def same(key: str) -> bool:
-        if key not in before or key not in after or before[key].shape != after[key].shape:
-            return False
-        return torch.equal(before[key], after[key])
-
-    return {key for key in before.keys() | after.keys() if not same(key)}
 
 
 def validation_scores(reports: Sequence[Path]) -> dict[str, float]:

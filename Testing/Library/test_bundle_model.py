@@ -10,9 +10,8 @@ import torch
 from tiny_models import HEART, images, logits_of
 from tiny_training import a_run, small
 
-from BiPVLSegLib.errors import ModelError
 from BiPVLSegLib.model import load_model
-from BiPVLSegLib.model.compact import REHEARSED, is_compact, load_compact
+from BiPVLSegLib.model.compact import is_compact
 from BiPVLSegLib.tools.bundle_model import bundle
 from BiPVLSegLib.training.loop import train
 
@@ -56,24 +55,3 @@ def test_its_texts_card_and_record_go_along_without_paths(data, bert, trained: P
     ]  # fmt: skip
     assert json.loads((tmp_path / "shipped" / "training.json").read_text())["settings"]["init_from"] == trained.name
     assert (tmp_path / "shipped" / "README.md").read_text(encoding="utf-8") == "the card"
-
-
-def test_after_a_rehearsal_the_weights_file_stays_and_what_changed_lies_in_a_second_one(data, bert, trained, tmp_path):
-    bundle(trained, tmp_path / "shipped", bits=5)
-    before = (tmp_path / "shipped" / "model.safetensors").read_bytes()
-    settings = [*small(bert), f"init_from={tmp_path / 'shipped'}", "rehearsal=3", "steps=0", "model.head_prototypes=2"]
-    train([data], None, "acdc", tmp_path / "words", settings)
-    bundle(tmp_path / "words" / "last", tmp_path / "shipped", bits=5)
-    assert (tmp_path / "shipped" / "model.safetensors").read_bytes() == before
-    second = tmp_path / "shipped" / REHEARSED
-    assert 0 < second.stat().st_size < len(before)
-    rehearsed, after = load_model(tmp_path / "words" / "last"), load_model(tmp_path / "shipped")
-    first = load_compact(tmp_path / "shipped" / "model.safetensors")
-    image = images(rehearsed.config)
-    with torch.inference_mode():
-        expected, found = logits_of(rehearsed, image, HEART), logits_of(after, image, HEART)
-    assert (expected - found).std() < 0.2 * expected.std()
-    assert after.head.classifier[3].weight.shape[0] == 2 * first["head.classifier.3.weight"].shape[0]
-    second.write_bytes(second.read_bytes()[:100])
-    with pytest.raises(ModelError, match=REHEARSED):
-        load_model(tmp_path / "shipped")
