@@ -75,6 +75,7 @@ def test_a_head_of_more_prototypes_begins_with_what_the_trained_one_says(trained
     assert a_run(data, [*settings, f"init_from={tmp_path}"]).model.config.head_prototypes == 2, (
         "its like goes on from it"
     )
+    a_run(data, [*settings, f"init_from={tmp_path}", "model.head=fixed"])  # takes over encoder and decoder
     with pytest.raises(TrainingError, match="2 prototypes"):
         a_run(data, [*settings, f"init_from={tmp_path}", "model.head_prototypes=3"])
 
