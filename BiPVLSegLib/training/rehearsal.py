@@ -78,8 +78,9 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
             seen, vectors, _ = model.look(image, _blurred(run.step.text_tokens(rows), rng))
             found = model.head.weights(vectors).float()
         errors = _errors(found[0], weights[0], rows)
-        error = torch.stack([*errors, torch.zeros((), device=device)]).sum() / max(1, len(errors))
-        left += (float(error.detach()) - left) / min(step + 1, 50) if errors else 0.0
+        error = torch.stack(errors).mean() if errors else torch.zeros((), device=device)
+        if errors:
+            left += (float(error.detach()) - left) / min(step + 1, 50)
         views = [
             F.mse_loss(a.float(), b.float()) / b.float().var().clamp(min=1e-8)
             for a, b in zip(seen, looked, strict=True)

@@ -71,10 +71,10 @@ def test_the_largest_piece_is_kept_of_what_a_row_describes_not_of_its_name(tmp_p
     def run(_model, image, *_arguments, **_settings):
         logits = torch.zeros(4, *image.shape[1:])
         for channel in range(1, 4):  # each row draws two pieces
+            columns = slice(10 * channel, 10 * channel + 5)
             logits[channel] = -20
-            logits[channel, 5:20, 10 * channel : 10 * channel + 5] = logits[
-                channel, 30:35, 10 * channel : 10 * channel + 5
-            ] = 20
+            logits[channel, 5:20, columns] = 20
+            logits[channel, 30:35, columns] = 20
         return logits
 
     monkeypatch.setattr(segmenter_module, "sliding_window_logits", run)
