@@ -202,6 +202,7 @@ class BiPVLSegModel(PreTrainedModel):
         if model.text is not None:
             if model.config.shared_text:
                 model.text.load_pretrained(text_encoder_folder(model.config.shared_text))
+                model.config.text["vocab_size"] = model.text.bert.config.vocab_size
             else:
                 model.text.tokenizer = load_tokenizer(pretrained_model_name_or_path)
         return loaded

@@ -186,6 +186,11 @@ class StagedTextEncoder(nn.Module):
                     name_or_folder, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True
                 )
             state = pretrained.state_dict()
+        words = len(state["embeddings.word_embeddings.weight"])
+        if (
+            words != self.bert.config.vocab_size
+        ):  # a model that shares the bundled one may know it with a larger vocabulary
+            self.bert.resize_token_embeddings(words, mean_resizing=False)
         self.bert.load_state_dict(state)
         self.tokenizer = load_tokenizer(name_or_folder)
 

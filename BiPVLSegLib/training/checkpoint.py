@@ -51,11 +51,12 @@ def recover_folder(folder: Path) -> None:
 
 
 def save_training_state(folder: Path, run, step: int, best: float) -> None:
-    """Optimiser, loss weights, unshared model weights and counters of a run after ``step`` steps."""
+    """Optimiser, loss weights, unshared model weights, steps of rounding and counters of a run after ``step`` steps."""
     tensors = {f"model.{key}": value for key, value in run.trained_state().items()}
     tensors |= {f"losses.{key}": value for key, value in run.losses.state_dict().items()}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    tensors |= {f"rounding.{index}": steps for index, steps in enumerate(run.rounding.steps)}
     save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, folder / STATE_WEIGHTS)
     values = {"step": step, "best": best, "scaler": run.scaler.state_dict(), "fingerprint": run.fingerprint()}
     (folder / STATE_VALUES).write_text(json.dumps(values, indent=1), encoding="utf-8")
@@ -81,12 +82,13 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
             f"The run in {folder.parent} was started with other settings ({', '.join(different)}); resume it with the same "
             "ones or train into a new folder."
         )
-    groups: dict[str, dict] = {"model": {}, "losses": {}, "optimizer": {}}
+    groups: dict[str, dict] = {"model": {}, "losses": {}, "optimizer": {}, "rounding": {}}
     for key, value in tensors.items():
         kind, _, name = key.partition(".")
         groups[kind][name] = value
     run.load_trained_state(groups["model"])
     run.losses.load_state_dict(groups["losses"])
+    run.rounding.steps = [groups["rounding"][str(i)].to(run.device) for i in range(len(run.rounding.steps))]
     state: dict[int, dict] = {}
     for key, value in groups["optimizer"].items():
         index, _, name = key.partition(".")

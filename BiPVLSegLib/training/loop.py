@@ -19,7 +19,7 @@ from ..data.presets import Preset, get_preset
 from ..errors import OutputError, TrainingError
 from ..inference.device import describe_device
 from ..model.loading import quiet
-from . import distributed
+from . import distributed, rounding
 from .binding import bind
 from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
 from .logs import RunLog
@@ -122,7 +122,8 @@ def _train(
 
     def checkpoint(done: int) -> None:
         nonlocal scores, best
-        scores = validator()
+        with run.rounding.applied():
+            scores = validator()
         better = not scores or scores["dice/mean"] > best  # without validation volumes the newest is the best
         best = scores.get("dice/mean", best) if better else best
         if log is not None:
@@ -140,8 +141,11 @@ def _train(
         run.train_mode()
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, t.learning_rate, t.warmup, t.schedule)
-        loss, parts = run.step_loss(step, batch)
-        run.scaler.scale(loss).backward()
+        if step % rounding.EVERY == 0:
+            run.rounding.refresh()
+        with run.rounding.applied():
+            loss, parts = run.step_loss(step, batch)
+            run.scaler.scale(loss).backward()
         run.scaler.unscale_(run.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(run.parameters(), t.clip)
         health += 0 * loss.detach() + (0 if run.scaler.is_enabled() else 0 * norm)  # fp16 may overflow now and then
@@ -209,7 +213,7 @@ def recorded_scores(folder: Path) -> dict[str, float]:
 
 def write_model(folder: Path, run: TrainingRun, step: int, scores: dict[str, float]) -> None:
     """A model folder that ``segment --model`` takes: weights, config, concept texts and how it was trained."""
-    with quiet():
+    with quiet(), run.rounding.applied():
         run.model.save_pretrained(folder)
     write_csv(run.concepts, folder / "concepts.csv")
     settings = run.fingerprint()

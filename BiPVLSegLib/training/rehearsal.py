@@ -24,6 +24,7 @@ from ..errors import TrainingError
 from ..inference.device import autocast
 from ..model import TextTokens
 from ..model.heads import prototype_logits
+from . import rounding
 from .schedule import learning_rate
 
 RATE, WARMUP, CLIP = 1e-3, 20, 1.0
@@ -74,24 +75,26 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
             looked, vectors, features = teacher.look(image, own_text, decode=True)
             weights, features = teacher.head.weights(vectors).float(), features.float()
             truth = prototype_logits(features, weights, teacher.head.background).softmax(1)
-        with autocast(device, run.dtype):
-            seen, vectors, _ = model.look(image, _blurred(run.step.text_tokens(rows), rng))
-            found = model.head.weights(vectors).float()
-        errors = _errors(found[0], weights[0], rows)
-        error = torch.stack(errors).mean() if errors else torch.zeros((), device=device)
+        if step % rounding.EVERY == 0:
+            run.rounding.refresh()
+        with run.rounding.applied():
+            with autocast(device, run.dtype):
+                seen, vectors, _ = model.look(image, _blurred(run.step.text_tokens(rows), rng))
+                found = model.head.weights(vectors).float()
+            errors = _errors(found[0], weights[0], rows)
+            error = torch.stack(errors).mean() if errors else torch.zeros((), device=device)
+            views = [
+                F.mse_loss(a.float(), b.float()) / b.float().var().clamp(min=1e-8)
+                for a, b in zip(seen, looked, strict=True)
+            ]
+            logits = prototype_logits(features, found, model.head.background.detach())
+            drawn = -(_wanted(truth, rows) * logits.log_softmax(1)).sum(1).mean()
+            optimizer.zero_grad(set_to_none=True)
+            (error + torch.stack(views).mean() + drawn).backward()
         if errors:
             left += (float(error.detach()) - left) / min(step + 1, 50)
-        views = [
-            F.mse_loss(a.float(), b.float()) / b.float().var().clamp(min=1e-8)
-            for a, b in zip(seen, looked, strict=True)
-        ]
-        logits = prototype_logits(features, found, model.head.background.detach())
-        drawn = -(_wanted(truth, rows) * logits.log_softmax(1)).sum(1).mean()
-        loss = error + torch.stack(views).mean() + drawn
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, RATE, min(WARMUP, steps), "cosine")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, CLIP)
         optimizer.step()
     return left

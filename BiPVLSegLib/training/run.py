@@ -28,6 +28,7 @@ from ..model_store import find_model, read_config
 from ..paths import concepts_folder
 from . import distributed
 from .binding import Channels, channels_of
+from .rounding import Rounding
 from .settings import RunSettings
 from .step import TrainingStep
 
@@ -100,6 +101,7 @@ class TrainingRun:
             self._prepare_texts()
         self.losses = self._build_losses().to(self.device)
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=t.learning_rate, weight_decay=t.weight_decay)
+        self.rounding = Rounding((p for p in self.model.parameters() if p.requires_grad), t.bits)
         self.step: nn.Module = TrainingStep(self)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 

@@ -40,6 +40,8 @@ class TrainingSettings:
         class_embedding_loss, global_alignment, local_alignment: the paper's losses, for ablation.
         uncertainty_weights: learned weights of the losses (paper); otherwise their plain sum.
         weights: with several data sets, how often each is drawn from; none: as often as it has volumes.
+        bits: train for weights of so many bits, 2 to 8 (see ``rounding``), as ``tools.bundle_model --bits`` stores them; 0 for
+            none.
         rows: see ``data.rows.RowSampling``; "all" asks for all rows in the order of the table (paper).
     """
 
@@ -69,6 +71,7 @@ class TrainingSettings:
     local_alignment: bool = True
     uncertainty_weights: bool = True
     weights: list[float] = field(default_factory=list)
+    bits: int = 0
     rows: dict[str, Any] = field(default_factory=dict)
 
 
@@ -203,6 +206,7 @@ TRAINING_RULES = {
     "clip": POSITIVE,
     "seed": Rule("a whole number of at least 0 and below 2**63", lambda v: _whole(v) and 0 <= v < 2**63),
     "validation_overlap": BELOW_ONE,
+    "bits": Rule("0 or a whole number from 2 to 8", lambda v: _whole(v) and v in (0, *range(2, 9))),
     "rows": Rule("the word all or a dict", lambda v: v == "all" or isinstance(v, dict)),
 }
 ROWS_RULES = {f.name: {**RULES, float: SHARE}[type(f.default)] for f in dataclasses.fields(RowSampling)}

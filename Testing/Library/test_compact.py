@@ -18,7 +18,7 @@ from BiPVLSegLib.model.text_encoder import text_encoder_folder
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A network with the bundled text encoder, and its folder with weights of eight bits."""
-    torch.manual_seed(3)
+    torch.manual_seed(0)
     config = BiPVLSegConfig(widths=(16, 16, 32, 32, 32), fusion_mlp=32, classes=HEART.names)
     model = build_model(config, "minilm").eval()
     folder = tmp_path_factory.mktemp("models") / "small"

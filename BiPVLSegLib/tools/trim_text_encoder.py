@@ -1,0 +1,100 @@
+"""Takes words out of a small text encoder (``build_text_encoder``) that nobody says of an organ.
+
+    python -m BiPVLSegLib.tools.trim_text_encoder ENCODER OUTPUT_FOLDER WORD_LIST [...] --dictionary FILE [...] [--without FILE]
+
+Names, years, other scripts than the Latin one, and pieces of words that no English word is spelt with go. What stays is stored in
+the bytes that it had: texts that have none of these are read as before to the last bit, and a repository that has the old file
+keeps little more than what was taken out.
+
+Word lists are files with texts of which every word stays readable as it was (concept tables, wordings); dictionaries have a word
+per line (names begin with a capital letter and are passed over), for instance those of Debian's ``wamerican-huge`` and
+``wbritish-large``. ``--without`` names a file of further words to take out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from .build_text_encoder import read_words
+
+SIGNS = "°±×µ²³½¼¾–—‘’“”•→≤≥≈∞′″"  # of measurement and punctuation
+EMBEDDING = "embeddings.word_embeddings.weight"
+
+
+def kept_ids(vocabulary: Sequence[str], used: set[str]) -> list[int]:
+    """Ids to keep, in the old order: ``used`` tokens, special tokens, letters, pieces and numbers of up to two characters."""
+    keep = []
+    for index, token in enumerate(vocabulary):
+        piece = token.removeprefix("##")
+        special = token.startswith("[") and token.endswith("]")
+        short = piece.isascii() and len(piece) <= 2 and (piece != token or piece.isdigit())
+        if special or short or token in used or is_letter(piece):
+            keep.append(index)
+    return keep
+
+
+def is_letter(piece: str) -> bool:
+    """Whether it is one character of ASCII, a Latin or Greek letter, or a sign."""
+    ranges = (("\u00c0", "\u024f"), ("\u0370", "\u03ff"))
+    return len(piece) == 1 and (piece.isascii() or piece in SIGNS or any(a <= piece <= b for a, b in ranges))
+
+
+def read_dictionary(paths: Sequence[Path]) -> set[str]:
+    """The lines that are words of lower-case letters: no names, no forms with an apostrophe."""
+    lines = {line for path in paths for line in path.read_text(encoding="utf-8").split()}
+    return {line for line in lines if re.fullmatch("[a-z]+", line)}
+
+
+def trim(
+    encoder: Path, output: Path, word_lists: Sequence[Path], dictionaries: Sequence[Path], without: Sequence[Path] = ()
+) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+    from transformers import BertTokenizer
+
+    from ..model.compact import SCALE, SHAPE
+    from ..model.text_encoder import load_tokenizer
+
+    tokenizer = load_tokenizer(encoder)
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    words = sorted(read_words(list(word_lists)) | read_dictionary(dictionaries))
+    used = set(tokenizer.tokenize(" ".join(words))) - read_dictionary(without)
+    keep = kept_ids(vocabulary, used)
+    with safe_open(encoder / "model.safetensors", framework="pt") as opened:
+        metadata, tensors = opened.metadata(), {key: opened.get_tensor(key) for key in opened.keys()}
+    for key in (EMBEDDING, EMBEDDING + SCALE):
+        tensors[key] = tensors[key][keep].contiguous()
+    tensors[EMBEDDING + SHAPE][0] = len(keep)
+    output.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, output / "model.safetensors", metadata)
+    config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
+    config["vocab_size"] = len(keep)
+    (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    trimmed = BertTokenizer(
+        vocab={vocabulary[index]: place for place, index in enumerate(keep)},
+        do_lower_case=True,
+        model_max_length=tokenizer.model_max_length,
+    )
+    trimmed.save_pretrained(output)
+    shutil.copy(encoder / "README.md", output)
+    print(json.dumps({"vocabulary": len(keep), "of": len(vocabulary)}))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("encoder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("word_list", type=Path, nargs="+")
+    parser.add_argument("--dictionary", type=Path, nargs="+", required=True)
+    parser.add_argument("--without", type=Path, nargs="+", default=[])
+    return parser
+
+
+if __name__ == "__main__":
+    chosen = build_parser().parse_args()
+    trim(chosen.encoder, chosen.output, chosen.word_list, chosen.dictionary, chosen.without)

@@ -1,0 +1,72 @@
+"""Words are taken out of the text encoder, and all others are read as before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import tiny_config
+
+from BiPVLSegLib.model import build_model, load_model
+from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
+from BiPVLSegLib.tools.trim_text_encoder import kept_ids, trim
+
+
+def test_names_years_and_foreign_scripts_go_and_what_spells_words_stays() -> None:
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "a",
+        "##a",
+        "μ",
+        "心",
+        "##心",
+        "12",
+        "1998",
+        "##ab",
+        "##owski",
+        "##oid",
+        "heart",
+        "paris",
+    ]
+    used = {"heart", "##oid"}
+    kept = [vocabulary[index] for index in kept_ids(vocabulary, used)]
+    assert kept == ["[PAD]", "[UNK]", "a", "##a", "μ", "12", "##ab", "##oid", "heart"]
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory):
+    """The bundled text encoder, and the folder of one that knows only the words of two short lists."""
+    folder = tmp_path_factory.mktemp("encoders")
+    (folder / "texts.csv").write_text("Left ventricle, a thick-walled cone beside the septum", encoding="utf-8")
+    (folder / "words").write_text("Paris\nround\nheart\nlobe\nit's\n", encoding="utf-8")
+    (folder / "without").write_text("lobe\n", encoding="utf-8")
+    lists = [folder / "texts.csv"], [folder / "words"], [folder / "without"]
+    trim(text_encoder_folder("minilm"), folder / "small", *lists)
+    return text_encoder_folder("minilm"), folder / "small"
+
+
+def test_what_stays_is_read_as_before_to_the_last_bit(encoders) -> None:
+    before, after = (build_model(tiny_config(text=None), str(folder)).eval().text for folder in encoders)
+    assert after.bert.config.vocab_size < 0.5 * before.bert.config.vocab_size
+    texts = ["Left ventricle, a round cone beside the septum", "heart"]
+    with torch.no_grad():
+        assert torch.equal(before.encode_texts(texts), after.encode_texts(texts))
+    tokens = [load_tokenizer(folder).tokenize("pancreas") for folder in encoders]
+    assert tokens[0] != tokens[1] and "".join(t.removeprefix("##") for t in tokens[1]) == "pancreas", "in letters"
+    assert load_tokenizer(encoders[1]).tokenize("round lobe")[0] == "round"
+    assert "lobe" not in load_tokenizer(encoders[1]).get_vocab()
+
+
+def test_a_model_finds_its_shared_text_encoder_with_fewer_words_than_it_knew(tmp_path: Path) -> None:
+    model = build_model(tiny_config(text=None, text_stage_ends=(6, 6, 6, 6, 6)), "minilm").eval()
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    words, config["text"]["vocab_size"] = config["text"]["vocab_size"], 13517
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    loaded = load_model(tmp_path).eval()
+    assert loaded.config.text["vocab_size"] == loaded.text.bert.config.vocab_size == words < 13517
+    with torch.no_grad():
+        assert torch.equal(loaded.text.encode_texts(["heart"]), model.text.encode_texts(["heart"]))
