@@ -135,8 +135,8 @@ def test_the_licence_lies_where_the_index_looks():
 
 
 def test_a_clone_stays_small():
-    """What a clone takes: the whole history in one pack, as git makes it anew (a server does so when it tidies up; until then a file
-    that is stored as a difference may lie there whole), and the files."""
+    """What a clone takes: the files, and the whole history in one pack as git makes it anew. A server does so when it tidies up;
+    until then a file that is stored as a difference may lie there whole."""
     git = shutil.which("git")
     if git is None or not (REPOSITORY / ".git").exists():
         pytest.skip("no git checkout")
