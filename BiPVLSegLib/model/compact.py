@@ -40,14 +40,13 @@ def save_compact(state: dict[str, Tensor], file: Path, bits: int = 8) -> None:
             stored[key] = tensor.half()
         else:
             own = own_bits(tensor, bits)
-            largest = 2 ** (own - 1) - 1
             scale = row_steps(tensor, own)
             whole = _whole(tensor, scale, own)
             stored[key + SCALE] = scale
             if own == 8:
                 stored[key] = whole.to(torch.int8).view(tensor.shape)
             else:
-                stored[key] = _packed(whole + largest, own)
+                stored[key] = _packed(whole + _largest(own), own)
                 stored[key + SHAPE] = torch.tensor(tensor.shape)
             if own != bits:
                 stored[key + BITS] = torch.tensor(own)
@@ -75,7 +74,7 @@ def load_compact(file: Path) -> dict[str, Tensor]:
                 raise ValueError(f"the {missing[0]} of {key} is missing")
             if bits < 8:
                 shape = stored[key + SHAPE].tolist()
-                tensor = _unpacked(tensor, bits, shape) - (2 ** (bits - 1) - 1)
+                tensor = _unpacked(tensor, bits, shape) - _largest(bits)
             tensor = tensor.float() * stored[key + SCALE].view(-1, *[1] * (tensor.ndim - 1))
         state[key] = tensor.float() if tensor.is_floating_point() else tensor
     return state
@@ -94,7 +93,7 @@ def own_bits(tensor: Tensor, bits: int) -> int:
 def row_steps(tensor: Tensor, bits: int) -> Tensor:
     """One step per row (N,). With few bits it is cheaper to cut off the rare large weights than to space all others widely: the
     step with the least squared error is taken. Rows that are whole multiples of a step already find it again."""
-    rows, largest = tensor.detach().float().flatten(1), 2 ** (bits - 1) - 1
+    rows, largest = tensor.detach().float().flatten(1), _largest(bits)
     full = rows.abs().amax(1).clamp(min=1e-8) / largest
     if bits == 8:
         return full
@@ -112,8 +111,13 @@ def rounded(tensor: Tensor, steps: Tensor, bits: int) -> Tensor:
     return rows.view(tensor.shape)
 
 
+def _largest(bits: int) -> int:
+    """The largest whole number that so many bits hold on either side of zero."""
+    return 2 ** (bits - 1) - 1
+
+
 def _whole(tensor: Tensor, steps: Tensor, bits: int) -> Tensor:
-    largest = 2 ** (bits - 1) - 1
+    largest = _largest(bits)
     return (tensor.detach().float().flatten(1) / steps[:, None]).round().clamp_(-largest, largest)
 
 

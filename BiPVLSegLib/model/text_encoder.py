@@ -187,9 +187,7 @@ class StagedTextEncoder(nn.Module):
                 )
             state = pretrained.state_dict()
         words = len(state["embeddings.word_embeddings.weight"])
-        if (
-            words != self.bert.config.vocab_size
-        ):  # a model that shares the bundled one may know it with a larger vocabulary
+        if words != self.bert.config.vocab_size:  # the bundled one may have had more words when a model was trained
             self.bert.resize_token_embeddings(words, mean_resizing=False)
         self.bert.load_state_dict(state)
         self.tokenizer = load_tokenizer(name_or_folder)

@@ -2,9 +2,9 @@
 
     python -m BiPVLSegLib.tools.trim_text_encoder ENCODER OUTPUT_FOLDER WORD_LIST [...] --dictionary FILE [...] [--without FILE]
 
-Names, years, other scripts than the Latin one, and pieces of words that no English word is spelt with go. What stays is stored in
-the bytes that it had: texts that have none of these are read as before to the last bit, and a repository that has the old file
-keeps little more than what was taken out.
+Names, years, scripts other than Latin and Greek, and pieces of words that no English word is spelt with go. What stays is stored
+in the bytes that it had: texts that have none of these are read as before to the last bit, and a repository that has the old file
+grows by little.
 
 Word lists are files with texts of which every word stays readable as it was (concept tables, wordings); dictionaries have a word
 per line (names begin with a capital letter and are passed over), for instance those of Debian's ``wamerican-huge`` and

@@ -88,7 +88,7 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
         groups[kind][name] = value
     run.load_trained_state(groups["model"])
     run.losses.load_state_dict(groups["losses"])
-    run.rounding.steps = [groups["rounding"][str(i)].to(run.device) for i in range(len(run.rounding.steps))]
+    run.rounding.steps = [groups["rounding"][str(i)].to(run.device) for i in range(len(run.rounding.parameters))]
     state: dict[int, dict] = {}
     for key, value in groups["optimizer"].items():
         index, _, name = key.partition(".")

@@ -19,7 +19,7 @@ from ..data.presets import Preset, get_preset
 from ..errors import OutputError, TrainingError
 from ..inference.device import describe_device
 from ..model.loading import quiet
-from . import distributed, rounding
+from . import distributed
 from .binding import bind
 from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
 from .logs import RunLog
@@ -141,9 +141,7 @@ def _train(
         run.train_mode()
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, t.learning_rate, t.warmup, t.schedule)
-        if step % rounding.EVERY == 0:
-            run.rounding.refresh()
-        with run.rounding.applied():
+        with run.rounding.applied(step):
             loss, parts = run.step_loss(step, batch)
             run.scaler.scale(loss).backward()
         run.scaler.unscale_(run.optimizer)

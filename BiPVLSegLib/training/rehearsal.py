@@ -24,7 +24,6 @@ from ..errors import TrainingError
 from ..inference.device import autocast
 from ..model import TextTokens
 from ..model.heads import prototype_logits
-from . import rounding
 from .schedule import learning_rate
 
 RATE, WARMUP, CLIP = 1e-3, 20, 1.0
@@ -75,9 +74,7 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
             looked, vectors, features = teacher.look(image, own_text, decode=True)
             weights, features = teacher.head.weights(vectors).float(), features.float()
             truth = prototype_logits(features, weights, teacher.head.background).softmax(1)
-        if step % rounding.EVERY == 0:
-            run.rounding.refresh()
-        with run.rounding.applied():
+        with run.rounding.applied(step):
             with autocast(device, run.dtype):
                 seen, vectors, _ = model.look(image, _blurred(run.step.text_tokens(rows), rng))
                 found = model.head.weights(vectors).float()

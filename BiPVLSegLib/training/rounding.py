@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..model.compact import is_rounded, own_bits, rounded, row_steps
 
@@ -21,15 +21,13 @@ class Rounding:
 
     def __init__(self, parameters: Iterable[nn.Parameter], bits: int):
         self.parameters = [(p, own_bits(p, bits)) for p in parameters if bits and is_rounded(p)]
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Finds the steps that fit the weights best."""
-        self.steps = [row_steps(p, bits) for p, bits in self.parameters]
+        self.steps: list[Tensor] = []  # of the rows, one tensor per parameter; the first training step finds them
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Inside, the parameters are rounded."""
+    def applied(self, step: int | None = None) -> Iterator[None]:
+        """Inside, the parameters are rounded; with a training step that is due, by the steps that fit them best by now."""
+        if step is not None and step % EVERY == 0:
+            self.steps = [row_steps(p, bits) for p, bits in self.parameters]
         full = [p.data for p, _ in self.parameters]
         try:
             for (p, bits), steps in zip(self.parameters, self.steps, strict=True):
