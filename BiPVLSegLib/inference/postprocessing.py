@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,21 +11,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def keep_largest_(scores: Tensor, channels: Sequence[int], nested: bool) -> None:
-    """Takes all but the largest connected piece of these channels out of ``scores`` (C, D, H, W), in place.
+def take_away_small_pieces_(scores: Tensor, shares: Mapping[int, float], nested: bool) -> None:
+    """Takes small connected pieces of some channels out of ``scores`` (C, D, H, W), in place.
 
-    For structures that are one piece in every patient. Their score becomes 0 in the smaller pieces, so that there the next best
-    class wins. Connected are voxels that share a face, edge or corner.
+    Their score becomes 0 there, so that the next best class wins. Connected are voxels that share a face, edge or corner.
+
+    Args:
+        shares: channel -> what a piece must have of the voxels of the largest to stay. 1: the largest alone stays.
     """
     import torch
     from scipy import ndimage
 
     winner = None if nested else scores.argmax(0)
-    for channel in channels:
+    for channel, share in shares.items():
         mask = scores[channel] > 0.5 if winner is None else winner == channel
         pieces, count = ndimage.label(mask.numpy(), structure=np.ones((3, 3, 3)))
         if count > 1:
             sizes = np.bincount(pieces.ravel())
             sizes[0] = 0
-            small = torch.from_numpy((pieces > 0) & (pieces != sizes.argmax()))
-            scores[channel].masked_fill_(small, 0.0)
+            small = sizes < share * sizes.max()
+            if share == 1:
+                small[:] = True
+            small[0] = small[sizes.argmax()] = False
+            scores[channel].masked_fill_(torch.from_numpy(small[pieces]), 0.0)

@@ -28,7 +28,7 @@ from ..results import SegmentationResult
 from .cancel import CancelToken
 from .device import describe_device, resolve_device, resolve_precision
 from .part import Part, plan_part
-from .postprocessing import keep_largest_
+from .postprocessing import take_away_small_pieces_
 from .progress import Progress, WindowTimer
 from .sliding_window import count_windows, sliding_window_logits
 from .source import PathLike, VolumeSource, as_volume
@@ -36,6 +36,7 @@ from .source import PathLike, VolumeSource, as_volume
 logger = logging.getLogger(__name__)
 
 CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
+EDITED_TITLE_SHARE = 0.25  # the two sides of an organ pair rarely differ by more; stray pieces are smaller
 GPU_BATCH = 4
 LARGEST_MM = 2500
 SMALLEST_WORKING_SIDE = 8
@@ -129,12 +130,9 @@ class Segmenter:
         report(Progress("finishing"))
         scores = _probabilities_(logits, self.config.nested)
         part.forget_surroundings_(scores, self.config.nested)
-        whole = {fold_name(name) for name in self.config.keep_largest}
         first = 0 if self.config.nested else 1
-        names = self._described(asked)
-        keep_largest_(
-            scores, [place + first for place, name in enumerate(names) if fold_name(name) in whole], self.config.nested
-        )
+        shares = {place + first: share for place, share in enumerate(self._smallest_pieces(asked)) if share}
+        take_away_small_pieces_(scores, shares, self.config.nested)
         keep = [asked.index(concept) for concept in table.concepts]
         labelmap, confidence = self._labelmap(scores, keep, part, table)
         cancel.check()
@@ -216,10 +214,25 @@ class Segmenter:
         own = self.folder / "concepts.csv"
         return list(read_csv(own)) if own.is_file() else []
 
-    def _described(self, asked: list[Concept]) -> list[str]:
-        """Name of the class that each row describes: that of the model's own row with the same texts, otherwise its own."""
-        own = {row.texts: row.name for row in self._own_rows()}
-        return [own.get(row.texts, row.name) for row in asked]
+    def _smallest_pieces(self, asked: list[Concept]) -> list[float]:
+        """What a piece of each row must have of the largest one to stay: 1, the largest alone stays; 0, all stay.
+
+        It goes by the class that a row describes: that of the model's own row with the same texts, otherwise of the same name.
+        With a title of its own a row may be asked for more than its class ("both kidneys"): then large pieces stay.
+        """
+        one_piece = {fold_name(name) for name in self.config.keep_largest}
+        own = self._own_rows()
+        by_texts = {row.texts: fold_name(row.name) for row in own}
+        titles = {fold_name(row.name): fold_name(row.title) for row in own}
+
+        def smallest(row: Concept) -> float:
+            name = fold_name(row.name)
+            if by_texts.get(row.texts, name) not in one_piece:
+                return 0.0
+            known = row.texts in by_texts or fold_name(row.title) in ("", name, titles.get(name, name))
+            return 1.0 if known else EDITED_TITLE_SHARE
+
+        return [smallest(row) for row in asked]
 
     def _encode(self, asked: list[Concept]) -> TextTokens | None:
         if self.model.text is None:

@@ -84,6 +84,31 @@ def test_the_largest_piece_is_kept_of_what_a_row_describes_not_of_its_name(tmp_p
         assert pieces == {name: 1 if name == whole else 2 for name in rows.names}
 
 
+@pytest.mark.parametrize(
+    ("title", "pieces"),
+    [("Left ventricle in a cine MR image of the heart", 1), ("", 1), ("Left ventricle", 1), ("Both ventricles", 2)],
+)
+def test_a_row_whose_title_asks_for_more_than_its_class_keeps_its_large_pieces(
+    tmp_path, heart, monkeypatch, title, pieces
+):
+    """The row is still called left ventricle, a class of one piece; a stray speck goes whatever the title says."""
+    tiny(tmp_path, keep_largest=["left ventricle"])
+    rows = load_concepts("cine-mr").replace("left ventricle", title="Left ventricle in a cine MR image of the heart")
+    write_csv(rows, tmp_path / "tiny" / "concepts.csv")
+    segmenter = Segmenter(tmp_path / "tiny", device="cpu", precision="fp32")
+    edited = rows.select(["left ventricle"]).replace("left ventricle", title=title, shape="Round.")
+
+    def run(_model, image, *_arguments, **_settings):
+        logits = torch.zeros(2, *image.shape[1:])
+        logits[1] = -20
+        for part in (slice(5, 20), slice(25, 32), slice(40, 42)):  # lengths 15, 7 and 2
+            logits[1, part, 10:20] = 20
+        return logits
+
+    monkeypatch.setattr(segmenter_module, "sliding_window_logits", run)
+    assert ndimage.label(segmenter.segment((heart.image, heart.affine), edited).mask("left ventricle"))[1] == pieces
+
+
 def test_finds_the_structures_of_a_heart(reference, heart):
     for value, name in enumerate(load_concepts("cine-mr").names, start=1):
         assert dice(reference.mask(name), heart.labels == value) > 0.7, name
