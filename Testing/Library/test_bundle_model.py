@@ -49,9 +49,10 @@ def test_its_texts_card_and_record_go_along_without_paths(data, bert, trained: P
     train([data], None, "acdc", tmp_path / "next", [*small(bert), f"init_from={trained}", "steps=1"])
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "README.md").write_text("the card", encoding="utf-8")
-    bundle(tmp_path / "next" / "last", tmp_path / "shipped")
+    bundle(tmp_path / "next" / "last", tmp_path / "shipped", unsure_below=0.9)
     assert sorted(p.name for p in (tmp_path / "shipped").iterdir()) == [
         "README.md", "concepts.csv", "config.json", "model.safetensors", "training.json",
     ]  # fmt: skip
     assert json.loads((tmp_path / "shipped" / "training.json").read_text())["settings"]["init_from"] == trained.name
     assert (tmp_path / "shipped" / "README.md").read_text(encoding="utf-8") == "the card"
+    assert json.loads((tmp_path / "shipped" / "config.json").read_text())["unsure_below"] == 0.9
