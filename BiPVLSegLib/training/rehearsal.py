@@ -63,7 +63,7 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
     own_text, sampling = run.step.text_tokens(own), replace(run.sampling, **OFTEN)
     trained = model.head.text_parameters()
     trained += [p for name, p in model.fusion.named_parameters() if ".vision" not in name]
-    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=1e-2, fused=trained[0].is_cpu)
     left = 1.0
     run.train_mode()
     for step, batch in enumerate(bar(run.batches(0, steps))):

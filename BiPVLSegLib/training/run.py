@@ -100,7 +100,12 @@ class TrainingRun:
         if self.model.text is not None:
             self._prepare_texts()
         self.losses = self._build_losses().to(self.device)
-        self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=t.learning_rate, weight_decay=t.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self._parameter_groups(),
+            lr=t.learning_rate,
+            weight_decay=t.weight_decay,
+            fused=self.device.type == "cpu",  # a seventh of the time of the loop over hundreds of small tensors
+        )
         self.rounding = Rounding((p for p in self.model.parameters() if p.requires_grad), t.bits)
         self.step: nn.Module = TrainingStep(self)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
