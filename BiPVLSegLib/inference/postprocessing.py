@@ -29,8 +29,6 @@ def take_away_small_pieces_(scores: Tensor, shares: Mapping[int, float], nested:
         if count > 1:
             sizes = np.bincount(pieces.ravel())
             sizes[0] = 0
-            small = sizes < share * sizes.max()
-            if share == 1:
-                small[:] = True
-            small[0] = small[sizes.argmax()] = False
-            scores[channel].masked_fill_(torch.from_numpy(small[pieces]), 0.0)
+            stays = sizes >= share * sizes.max() if share < 1 else np.arange(count + 1) == sizes.argmax()
+            stays[0] = True
+            scores[channel].masked_fill_(torch.from_numpy(~stays[pieces]), 0.0)

@@ -131,7 +131,7 @@ class Segmenter:
         scores = _probabilities_(logits, self.config.nested)
         part.forget_surroundings_(scores, self.config.nested)
         first = 0 if self.config.nested else 1
-        shares = {place + first: share for place, share in enumerate(self._smallest_pieces(asked)) if share}
+        shares = {place + first: share for place, share in self._smallest_pieces(asked).items()}
         take_away_small_pieces_(scores, shares, self.config.nested)
         keep = [asked.index(concept) for concept in table.concepts]
         labelmap, confidence = self._labelmap(scores, keep, part, table)
@@ -214,8 +214,8 @@ class Segmenter:
         own = self.folder / "concepts.csv"
         return list(read_csv(own)) if own.is_file() else []
 
-    def _smallest_pieces(self, asked: list[Concept]) -> list[float]:
-        """What a piece of each row must have of the largest one to stay: 1, the largest alone stays; 0, all stay.
+    def _smallest_pieces(self, asked: list[Concept]) -> dict[int, float]:
+        """Places of the rows that lose small pieces -> what a piece must have of the largest one to stay; 1: the largest alone.
 
         It goes by the class that a row describes: that of the model's own row with the same texts, otherwise of the same name.
         With a title of its own a row may be asked for more than its class ("both kidneys"): then large pieces stay.
@@ -224,15 +224,13 @@ class Segmenter:
         own = self._own_rows()
         by_texts = {row.texts: fold_name(row.name) for row in own}
         titles = {fold_name(row.name): fold_name(row.title) for row in own}
-
-        def smallest(row: Concept) -> float:
+        shares = {}
+        for place, row in enumerate(asked):
             name = fold_name(row.name)
-            if by_texts.get(row.texts, name) not in one_piece:
-                return 0.0
-            known = row.texts in by_texts or fold_name(row.title) in ("", name, titles.get(name, name))
-            return 1.0 if known else EDITED_TITLE_SHARE
-
-        return [smallest(row) for row in asked]
+            if by_texts.get(row.texts, name) in one_piece:
+                known = row.texts in by_texts or fold_name(row.title) in ("", name, titles.get(name, name))
+                shares[place] = 1.0 if known else EDITED_TITLE_SHARE
+        return shares
 
     def _encode(self, asked: list[Concept]) -> TextTokens | None:
         if self.model.text is None:
