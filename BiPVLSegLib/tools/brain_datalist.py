@@ -5,6 +5,9 @@ LABEL_MAPS is the folder of the SynthSeg training label maps (https://github.com
 sides that look alike share a tissue. Half of the images have contrasts without regard to any modality, as SynthSeg does, the
 others that of a T1 (order and rough ratios of the tissues, from their known relaxation times, not from any data set); with
 ``--t1-only`` all have it: a network learns the anatomy in a fraction of the steps from such images, and other contrasts after.
+
+``--mirrored FOLDER`` writes a mirror image of every training map there, with the labels of left and right exchanged, and lists
+it, too: twice the heads.
 """
 
 from __future__ import annotations
@@ -13,7 +16,13 @@ import argparse
 import json
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+from tqdm import tqdm
+
 from ..concepts import fold_name, load_concepts
+from ..io.volume import read_labels
+from ..io.writing import atomic_path
 
 MEAN, STD = [0, 255], [0, 30]
 DRAWN_TOO = {
@@ -22,8 +31,9 @@ DRAWN_TOO = {
 }  # in the maps, though not among the structures that SynthSeg segments
 LEFT_OF = {
     41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26, 60: 28, 62: 30,
+    163: 136, 164: 137,
 }  # fmt: skip
-SAME_TISSUE = {5: 4, 136: 4, 137: 4, 163: 4, 164: 4, 14: 4, 15: 4, 18: 17}  # ventricles are one fluid
+SAME_TISSUE = {5: 4, 136: 4, 137: 4, 14: 4, 15: 4, 18: 17}  # ventricles are one fluid
 T1 = {
     2: (150, 195), 3: (90, 130), 4: (15, 60), 7: (145, 190), 8: (85, 130), 10: (120, 160), 11: (100, 140), 12: (110, 150),
     13: (130, 180), 16: (130, 175), 17: (90, 130), 24: (15, 60), 25: (60, 150), 26: (100, 140), 28: (125, 170), 30: (60, 120),
@@ -74,14 +84,38 @@ def _look(value: int, t1_only: bool) -> dict:
     return {"mean": MEAN, "std": STD, "contrasts": {"T1": T1[value]}}
 
 
+def mirror(label_map: Path, folder: Path) -> Path:
+    """Writes the mirror image of a head to ``folder``, left and right labels exchanged, and returns its file.
+
+    The affine stays, so the head faces the same way as before.
+    """
+    volume = read_labels(label_map)
+    values = np.arange(1 + max(int(volume.array.max()), *LEFT_OF), dtype=np.int16)
+    for right, left in LEFT_OF.items():
+        values[[right, left]] = left, right
+    sideways = int(np.flatnonzero(nib.io_orientation(volume.affine)[:, 0] == 0)[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / label_map.name.replace(".nii", "_mirrored.nii")
+    with atomic_path(target) as temporary:
+        nib.save(nib.Nifti1Image(values[np.flip(volume.array[0], sideways)], volume.affine), temporary)
+    return target
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("label_maps", type=Path)
     parser.add_argument("target", type=Path, help="the dataset.json to write")
     parser.add_argument("--t1-only", action="store_true", help="no other contrasts than that of a T1")
+    parser.add_argument("--mirrored", type=Path, metavar="FOLDER", help="write mirror images there and list them, too")
     options = parser.parse_args()
+    content = datalist(options.label_maps, options.t1_only)
+    if options.mirrored is not None:
+        maps = [Path(case["label"]) for case in content["training"]]
+        content["training"] += [
+            {"label": str(mirror(path, options.mirrored).resolve())} for path in tqdm(maps, "Mirroring")
+        ]
     options.target.parent.mkdir(parents=True, exist_ok=True)
-    options.target.write_text(json.dumps(datalist(options.label_maps, options.t1_only), indent=1), encoding="utf-8")
+    options.target.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ EVERY = 50  # training steps between two searches for the steps of all rows, whi
 
 
 class Rounding:
-    """Rounds parameters to ``bits`` bits for a while, as ``model.compact`` stores them; 0 bits: not at all."""
+    """Rounds named parameters to ``bits`` bits for a while, as ``model.compact`` stores them; 0 bits: not at all."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], bits: int):
-        self.parameters = [(p, own_bits(p, bits)) for p in parameters if bits and is_rounded(p)]
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], bits: int):
+        self.parameters = [(p, own_bits(name, p, bits)) for name, p in parameters if bits and is_rounded(p)]
         self.steps: list[Tensor] = []  # of the rows, one tensor per parameter; the first training step finds them
 
     @contextmanager

@@ -106,7 +106,7 @@ class TrainingRun:
             weight_decay=t.weight_decay,
             fused=self.device.type == "cpu",  # a seventh of the time of the loop over hundreds of small tensors
         )
-        self.rounding = Rounding((p for p in self.model.parameters() if p.requires_grad), t.bits)
+        self.rounding = Rounding(((n, p) for n, p in self.model.named_parameters() if p.requires_grad), t.bits)
         self.step: nn.Module = TrainingStep(self)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 

@@ -183,6 +183,22 @@ def test_brain_datalist_keeps_sides_apart_and_lets_them_look_alike(head_maps):
     Synthesis.from_dict(content["synthesis"], "brain")
 
 
+def test_a_mirrored_head_has_its_left_on_the_left(head_maps, tmp_path, monkeypatch):
+    affine = np.array([[0, 0, -1.0, 30], [1, 0, 0, 2], [0, -1, 0, 5], [0, 0, 0, 1]])  # the third axis runs left
+    values = np.full((6, 7, 10), 502, np.uint16)
+    values[1:3, 2, :4], values[3, 4, 5:] = 41, 2
+    nib.save(nib.Nifti1Image(values, affine), head_maps / "training_seg_0.nii.gz")
+    arguments = ["brain_datalist", head_maps, tmp_path / "brain.json", "--mirrored", tmp_path / "mirrored"]
+    monkeypatch.setattr("sys.argv", [str(argument) for argument in arguments])
+    brain_datalist.main()
+    first, second = json.loads((tmp_path / "brain.json").read_text(encoding="utf-8"))["training"]
+    mirrored = nib.load(second["label"])
+    assert first["label"].endswith("training_seg_0.nii.gz") and np.array_equal(mirrored.affine, affine)
+    found, was = np.asarray(mirrored.dataobj), values[..., ::-1]
+    assert np.array_equal(found == 2, was == 41) and np.array_equal(found == 41, was == 2)
+    assert np.array_equal(found == 502, was == 502)
+
+
 def test_every_row_of_the_brain_table_is_a_structure_of_the_maps(shared_data):
     if not (shared_data / "brain_label_maps").is_dir():
         pytest.skip(f"there is no {shared_data / 'brain_label_maps'}")
