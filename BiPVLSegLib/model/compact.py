@@ -150,7 +150,7 @@ def _packed(rows: Tensor, bits: int) -> Tensor:
 def _unpacked(rows: Tensor, bits: int, shape: list[int]) -> Tensor:
     """The way back, to a tensor of float32 of that shape."""
     count = int(np.prod(shape[1:]))
-    if bits == 2:
+    if bits == 2 and rows.shape[1] == -(-count // FIVE):  # earlier versions put four numbers into a byte
         digits = rows[..., None].int() // torch.tensor(PLACES, dtype=torch.int32) % 3
         return digits.flatten(1)[:, :count].float().view(shape)
     digits = np.unpackbits(rows.numpy(), axis=1, count=count * bits).reshape(len(rows), count, bits)

@@ -88,6 +88,15 @@ def test_fewer_bits_take_less_room_and_err_less_than_even_steps_up_to_the_larges
     assert (tmp_path / "w.safetensors").stat().st_size < state["kernel"].numel() * room / 8 + 67 * (4 + 1 + 2) + 600
 
 
+def test_two_bits_with_four_numbers_in_a_byte_are_still_read(tmp_path: Path):
+    numbers = torch.randint(-1, 2, (64, 65))
+    digits = torch.nn.functional.pad(numbers + 1, (0, 3)).view(64, 17, 4)
+    packed = (digits * torch.tensor([64, 16, 4, 1])).sum(-1).to(torch.uint8)
+    file = {"kernel": packed, "kernel.scale": torch.full((64,), 0.5), "kernel.shape": torch.tensor([64, 65])}
+    save_file(file, tmp_path / "w.safetensors", {**METADATA, "bits": "2"})
+    assert torch.equal(load_compact(tmp_path / "w.safetensors")["kernel"], 0.5 * numbers)
+
+
 def test_what_reads_texts_takes_more_bits(tmp_path: Path):
     torch.manual_seed(0)
     state = {key: torch.randn(64, 1000) for key in ("encoder.weight", "fusion.2.weight", "head.weight")}
