@@ -19,11 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-SCALE, SHAPE, BITS = ".scale", ".shape", ".bits"
-METADATA = {
-    "format": "pt",
-    "weights": "int8",
-}  # "bits": how many are used, where they are fewer than eight; BITS: of one tensor
+SCALE, SHAPE, BITS = ".scale", ".shape", ".bits"  # BITS: of a tensor that takes others than the file
+METADATA = {"format": "pt", "weights": "int8"}  # "bits": how many are used, where they are fewer than eight
 SMALL = 4096  # elements; smaller tensors would save nothing
 PLACES = (81, 27, 9, 3, 1)  # of the digits of a byte that holds five numbers from 0 to 2
 FIVE = len(PLACES)
