@@ -44,13 +44,25 @@ VARIANTS = {
         Variant("dynunet", "MONAI DynUNet", ("model.network=dynunet", *_NO_TEXT, *_NO_EMBEDDINGS)),
         Variant("swin-unetr", "MONAI SwinUNETR-V2", ("model.network=swin-unetr", *_NO_TEXT, *_NO_EMBEDDINGS)),
         Variant(
+            "swin-unetr-2d",
+            "MONAI SwinUNETR-V2, slice by slice",
+            ("model.network=swin-unetr-2d", *_NO_TEXT, *_NO_EMBEDDINGS),
+        ),
+        Variant(
             "clip-driven",
             "CLIP-driven head on our backbone",
             ("model.network=clip-driven", "model.fusion_direction=none", *_NO_EMBEDDINGS),
         ),
     )
 }
-OPTIONAL = ("no-own-words", "two-prototypes", "no-embeddings", "all-rows", "no-guide")  # not run unless asked for
+OPTIONAL = (  # not run unless asked for
+    "no-own-words",
+    "two-prototypes",
+    "no-embeddings",
+    "all-rows",
+    "no-guide",
+    "swin-unetr-2d",
+)
 
 
 def chosen_variants(names: list[str] | None, preset: Preset | None = None) -> list[Variant]:

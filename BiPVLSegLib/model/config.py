@@ -23,6 +23,8 @@ DEFAULT_PREPROCESSING: dict[str, Any] = {
     "modality": "",
 }
 
+WITHOUT_TEXT = ("dynunet", "swin-unetr", "swin-unetr-2d")  # networks that read no text
+
 
 class BiPVLSegConfig(PretrainedConfig):
     """Configuration of :class:`~BiPVLSegLib.model.bipvlseg.BiPVLSegModel`.
@@ -30,7 +32,7 @@ class BiPVLSegConfig(PretrainedConfig):
     Args:
         in_channels: image channels.
         network: ``"bipvlseg"``, or one that ours is compared with: ``"clip-driven"`` (our backbone with another text head),
-            ``"dynunet"`` or ``"swin-unetr"`` (MONAI's, without text). See ``model.networks``.
+            ``"dynunet"``, ``"swin-unetr"`` or ``"swin-unetr-2d"`` (MONAI's, without text). See ``model.networks``.
         encoder: ``"conv"`` (residual convolutional, the default) or ``"swin"`` (Swin UNETR V2, as in the paper).
         widths: channels per stage of the convolutional encoder, full resolution first.
         kernels, strides: per stage of the convolutional encoder, along (D, H, W).
@@ -111,7 +113,7 @@ class BiPVLSegConfig(PretrainedConfig):
         **kwargs,
     ):
         self.in_channels = in_channels
-        self.network = _one_of("network", network, ("bipvlseg", "clip-driven", "dynunet", "swin-unetr"))
+        self.network = _one_of("network", network, ("bipvlseg", "clip-driven", *WITHOUT_TEXT))
         self.encoder = _one_of("encoder", encoder, ("conv", "swin"))
         self.widths = list(widths)
         self.kernels = [list(k) for k in kernels]
@@ -156,7 +158,7 @@ class BiPVLSegConfig(PretrainedConfig):
             raise ValueError(
                 'a network without text needs head="fixed": the class-bound head takes its classes from texts'
             )
-        if network in ("dynunet", "swin-unetr") and use_text:
+        if network in WITHOUT_TEXT and use_text:
             raise ValueError(f'the network {network} reads no text: it needs use_text=False and head="fixed"')
         if network == "clip-driven" and (head == "fixed" or fusion_direction != "none"):
             raise ValueError('the network clip-driven needs head="class-bound" and fusion_direction="none"')

@@ -100,6 +100,7 @@ class SwinUNETRModel(WholeNetworkModel):
     """
 
     MULTIPLE = 32
+    dimensions = 3
 
     def build(self, config: BiPVLSegConfig, channels: int) -> SwinUNETR:
         return SwinUNETR(
@@ -109,6 +110,7 @@ class SwinUNETRModel(WholeNetworkModel):
             num_heads=config.swin_heads,
             window_size=config.window_size,
             feature_size=config.feature_size,
+            spatial_dims=self.dimensions,
             use_v2=True,
             use_flash_attention=True,
         )
@@ -121,3 +123,15 @@ class SwinUNETRModel(WholeNetworkModel):
         pad = [side for n, b in zip(reversed(missing), reversed(before), strict=True) for side in (b, n - b)]
         inner = [slice(b, b + size) for b, size in zip(before, image.shape[2:], strict=True)]
         return [self.network(F.pad(image, pad, mode="replicate"))[(..., *inner)]]
+
+
+class SwinUNETRSlicesModel(SwinUNETRModel):
+    """The same network in two dimensions, on each slice along the last working axis by itself: for stacks of few thick
+    slices, which the other one pads to 32."""
+
+    dimensions = 2
+
+    def logits(self, image: Tensor) -> list[Tensor]:
+        slices = image.movedim(-1, 1).flatten(0, 1)  # (B, C, D, H, W) -> (B * W, C, D, H)
+        (logits,) = super().logits(slices)
+        return [logits.unflatten(0, (len(image), -1)).movedim(1, -1)]

@@ -23,6 +23,7 @@ from BiPVLSegLib.comparison.variants import OPTIONAL, REFERENCE, VARIANTS, chose
 from BiPVLSegLib.data.dataset import PatchDataset
 from BiPVLSegLib.data.presets import get_preset
 from BiPVLSegLib.errors import InputError
+from BiPVLSegLib.model.config import WITHOUT_TEXT
 from BiPVLSegLib.tools.compare import main
 from BiPVLSegLib.training.loop import train as train_model
 
@@ -106,7 +107,7 @@ def test_a_frozen_text_encoder_is_no_trained_parameter(all_variants) -> None:
     for name in VARIANTS:
         result = read_result(output / name / "seed-0")
         frozen = result["parameters"] - result["trainable_parameters"]
-        assert (frozen > 0) == (name not in (REFERENCE, "dynunet", "swin-unetr")), name
+        assert (frozen > 0) == (name not in (REFERENCE, *WITHOUT_TEXT)), name
 
 
 def test_all_variants_see_the_same_patches(all_variants) -> None:

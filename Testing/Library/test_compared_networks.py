@@ -19,6 +19,7 @@ WITHOUT_TEXT = {"use_text": False, "head": "fixed"}
 NETWORKS = {
     "dynunet": WITHOUT_TEXT,
     "swin-unetr": {**WITHOUT_TEXT, **SWIN_SIZE},
+    "swin-unetr-2d": {**WITHOUT_TEXT, **SWIN_SIZE},
     "clip-driven": {"fusion_direction": "none"},
 }
 STACK = {"kernels": ((3, 3, 1),) * 5, "strides": ((1, 1, 1), (2, 2, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2))}
@@ -72,6 +73,19 @@ def test_swin_unetr_is_monais_own_and_only_padded_and_cropped() -> None:
         assert torch.equal(model(whole), model.network(whole))
 
 
+def test_swin_unetr_slice_by_slice_sees_each_slice_alone_in_its_place() -> None:
+    model = a_network("swin-unetr-2d")
+    image = torch.randn(2, 1, 64, 32, 5)
+    other = image.clone()
+    other[1, :, :, :, 3] += 1
+    with torch.inference_mode():
+        logits = model(image)
+        torch.testing.assert_close(logits[0, ..., 2], model(image[:1, ..., 2:3])[0, ..., 0])
+        changed = (model(other) - logits).abs().amax(dim=(1, 2, 3)) > 1e-3
+    assert logits.shape[2:] == image.shape[2:]
+    assert changed[1, 3] and changed.sum() == 1
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_trains_in_bf16_as_it_does_in_full_precision(name: str) -> None:
     model = a_network(name, auxiliary_head=True).train()
@@ -90,7 +104,7 @@ def test_every_parameter_is_trained(name: str) -> None:
     if model.text is not None:
         model.text.bert.requires_grad_(False)
     out = model(a_patch(), texts_of(model), training_output=True)
-    assert bool(out.auxiliary) == (name != "swin-unetr")
+    assert bool(out.auxiliary) == (not name.startswith("swin-unetr"))
     assert all(level.shape[1] == 4 for level in out.auxiliary)
     (out.logits.square().mean() + sum(level.square().mean() for level in out.auxiliary)).backward()
     without = [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
