@@ -44,7 +44,12 @@ VALIDATION = 2  # maps kept apart
 
 def datalist(folder: Path, t1_only: bool = False) -> dict:
     """The content of the dataset.json."""
-    priors = json.loads((folder / "generation_priors.json").read_text(encoding="utf-8"))
+    file = folder / "generation_priors.json"
+    if not file.is_file():
+        raise SystemExit(
+            f"{file} is missing: the first argument is the folder of the SynthSeg label maps and their priors."
+        )
+    priors = json.loads(file.read_text(encoding="utf-8"))
     values = [value for value in priors["generation_labels"] if value]
     labels: dict[str, list[int]] = {name: [value] for name, value in DRAWN_TOO.items()}
     rows = zip(priors["generation_labels"], priors["synthseg_segmentation_names"], strict=True)
@@ -110,12 +115,17 @@ def main() -> None:
     options = parser.parse_args()
     content = datalist(options.label_maps, options.t1_only)
     if options.mirrored is not None:
+        if options.mirrored.resolve() == options.label_maps.resolve():
+            raise SystemExit(
+                "--mirrored needs a folder of its own: among the label maps, mirror images would pass for maps."
+            )
         maps = [Path(case["label"]) for case in content["training"]]
         content["training"] += [
             {"label": str(mirror(path, options.mirrored).resolve())} for path in tqdm(maps, "Mirroring")
         ]
     options.target.parent.mkdir(parents=True, exist_ok=True)
-    options.target.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    with atomic_path(options.target) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

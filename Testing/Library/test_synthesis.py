@@ -199,6 +199,18 @@ def test_a_mirrored_head_has_its_left_on_the_left(head_maps, tmp_path, monkeypat
     assert np.array_equal(found == 502, was == 502)
 
 
+def test_mirror_images_do_not_go_where_the_maps_are_and_a_wrong_folder_is_a_sentence(head_maps, tmp_path, monkeypatch):
+    before = sorted(head_maps.iterdir())
+    for folder, arguments, sentence in (
+        (head_maps, ["--mirrored", head_maps / "."], "folder of its own"),
+        (tmp_path / "elsewhere", [], "generation_priors.json is missing"),
+    ):
+        monkeypatch.setattr("sys.argv", list(map(str, ["brain_datalist", folder, tmp_path / "brain.json", *arguments])))
+        with pytest.raises(SystemExit, match=sentence):
+            brain_datalist.main()
+    assert sorted(head_maps.iterdir()) == before
+
+
 def test_every_row_of_the_brain_table_is_a_structure_of_the_maps(shared_data):
     if not (shared_data / "brain_label_maps").is_dir():
         pytest.skip(f"there is no {shared_data / 'brain_label_maps'}")
