@@ -64,7 +64,7 @@ class BiPVLSegConfig(PretrainedConfig):
         concepts: name of the concept set that belongs to the model.
         keep_largest: classes that are one connected piece in every patient; smaller pieces are taken away after a run.
         unsure_below: mean probability inside a segment below which a person is asked to look at it. Networks differ in
-            how sure they are; the default was measured with ``cardiac-mr`` (docs/model-cards.md).
+            how sure they are; the default is a habit, not a measurement (docs/model-cards.md).
         regions: for nested classes, the label values of the training data that make up each class, by class name.
     """
 
@@ -139,7 +139,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.vision_self_attention = list(vision_self_attention)
         self.head = _one_of("head", head, ("class-bound", "fixed"))
         self.head_own_words = bool(head_own_words) and head == "class-bound"
-        self.head_prototypes = int(head_prototypes) if head == "class-bound" else 1
+        self.head_prototypes = head_prototypes if head == "class-bound" else 1
         self.classes = list(classes)
         self.auxiliary_head = auxiliary_head
         self.auxiliary_levels = list(auxiliary_levels)
@@ -152,8 +152,8 @@ class BiPVLSegConfig(PretrainedConfig):
         self.unsure_below = float(unsure_below)
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
         self.format_version = format_version
-        if self.head_prototypes < 1:
-            raise ValueError(f"head_prototypes must be at least 1, not {head_prototypes!r}")
+        if not _is_whole(self.head_prototypes) or self.head_prototypes < 1:
+            raise ValueError(f"head_prototypes must be a whole number from 1, not {head_prototypes!r}")
         if not use_text and head != "fixed":
             raise ValueError(
                 'a network without text needs head="fixed": the class-bound head takes its classes from texts'
@@ -162,6 +162,12 @@ class BiPVLSegConfig(PretrainedConfig):
             raise ValueError(f'the network {network} reads no text: it needs use_text=False and head="fixed"')
         if network == "clip-driven" and (head == "fixed" or fusion_direction != "none"):
             raise ValueError('the network clip-driven needs head="class-bound" and fusion_direction="none"')
+        stages = 4 if encoder == "swin" else len(self.widths) - 1
+        if use_text and fusion_direction != "none":
+            if not all(_is_whole(stage) and 1 <= stage <= stages for stage in self.fusion_stages):
+                raise ValueError(
+                    f"fusion_stages must be stages of the encoder, 1 to {stages}, not {self.fusion_stages}"
+                )
         if head == "fixed" and fusion_direction == "image-to-text":
             raise ValueError(
                 'fusion_direction="image-to-text" needs head="class-bound": the fixed head reads the image features only, '
@@ -182,6 +188,10 @@ class BiPVLSegConfig(PretrainedConfig):
         for stride in self.strides:
             product = [p * s for p, s in zip(product, stride)]
         return tuple(product)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..concepts import fold_name, load_concepts
+from ..errors import BiPVLError, InputError
 from ..io.volume import read_labels
 from ..io.writing import atomic_path
 
@@ -43,23 +44,28 @@ VALIDATION = 2  # maps kept apart
 
 
 def datalist(folder: Path, t1_only: bool = False) -> dict:
-    """The content of the dataset.json."""
+    """The content of the dataset.json.
+
+    Raises:
+        InputError: the folder has no priors that can be used.
+    """
     file = folder / "generation_priors.json"
-    if not file.is_file():
-        raise SystemExit(
-            f"{file} is missing: the first argument is the folder of the SynthSeg label maps and their priors."
-        )
-    priors = json.loads(file.read_text(encoding="utf-8"))
-    values = [value for value in priors["generation_labels"] if value]
+    try:
+        priors = json.loads(file.read_text(encoding="utf-8"))
+        values = [value for value in priors["generation_labels"] if value]
+        rows = list(zip(priors["generation_labels"], priors["synthseg_segmentation_names"], strict=True))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file} cannot be used ({error!r}); the first argument is the folder of SynthSeg's label maps and their priors."
+        ) from error
     labels: dict[str, list[int]] = {name: [value] for name, value in DRAWN_TOO.items()}
-    rows = zip(priors["generation_labels"], priors["synthseg_segmentation_names"], strict=True)
     for value, name in rows:
         if name != "background":
             labels.setdefault(name, []).append(value)
     known = {fold_name(name) for name in load_concepts("brain-mr").names}
     missing = [name for name in labels if fold_name(name) not in known]
     if missing:
-        raise SystemExit(f"the concept set brain-mr has no row for {missing}")
+        raise InputError(f"The concept set brain-mr has no row for {', '.join(missing)}.")
     tissues: dict[int, list[int]] = {}
     for value in values:
         first = LEFT_OF.get(value, value)
@@ -106,6 +112,25 @@ def mirror(label_map: Path, folder: Path) -> Path:
     return target
 
 
+def write(label_maps: Path, target: Path, t1_only: bool = False, mirrored: Path | None = None) -> None:
+    """Writes the dataset.json, and mirror images to the folder ``mirrored``, if one is given.
+
+    Raises:
+        InputError: the maps cannot be used, or the mirror images would go among them.
+    """
+    content = datalist(label_maps, t1_only)
+    if mirrored is not None:
+        if mirrored.resolve() == label_maps.resolve():
+            raise InputError(
+                "--mirrored needs a folder of its own: among the label maps, mirror images would pass for maps."
+            )
+        maps = [Path(case["label"]) for case in content["training"]]
+        content["training"] += [{"label": str(mirror(path, mirrored).resolve())} for path in tqdm(maps, "Mirroring")]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("label_maps", type=Path)
@@ -113,19 +138,12 @@ def main() -> None:
     parser.add_argument("--t1-only", action="store_true", help="no other contrasts than that of a T1")
     parser.add_argument("--mirrored", type=Path, metavar="FOLDER", help="write mirror images there and list them, too")
     options = parser.parse_args()
-    content = datalist(options.label_maps, options.t1_only)
-    if options.mirrored is not None:
-        if options.mirrored.resolve() == options.label_maps.resolve():
-            raise SystemExit(
-                "--mirrored needs a folder of its own: among the label maps, mirror images would pass for maps."
-            )
-        maps = [Path(case["label"]) for case in content["training"]]
-        content["training"] += [
-            {"label": str(mirror(path, options.mirrored).resolve())} for path in tqdm(maps, "Mirroring")
-        ]
-    options.target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(options.target) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    try:
+        write(options.label_maps, options.target, options.t1_only, options.mirrored)
+    except BiPVLError as error:
+        raise SystemExit(str(error)) from error
+    except OSError as error:
+        raise SystemExit(f"{options.target} or the mirror images cannot be written: {error}.") from error
 
 
 if __name__ == "__main__":

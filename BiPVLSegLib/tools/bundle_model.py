@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import BiPVLError, InputError, OutputError
 from ..model import BiPVLSegConfig, BiPVLSegModel, load_model
 from ..model.compact import save_compact
 from ..model.loading import quiet
@@ -26,7 +27,23 @@ from ..training.checkpoint import replace_folder
 
 
 def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below: float | None = None) -> None:
+    """Writes the model folder; one that is there is replaced, its README.md kept.
+
+    Raises:
+        BiPVLError: a folder is not what it should be, or the target cannot be written.
+    """
     source = find_model(run)
+    if target.exists() and not (target / "config.json").is_file() and (not target.is_dir() or any_but_card(target)):
+        raise OutputError(f"{target} is no model, and would be replaced; choose another folder.")
+    scores = validation_scores(reports)
+    try:
+        record = json.loads((source / "training.json").read_text(encoding="utf-8"))
+        record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{source} has no whole training.json ({error}); give the folder of a training run."
+        ) from error
+    record |= {"validation": scores} if scores else {}
     trained = load_model(source)
     settings = trained.config.to_dict() | {"auxiliary_head": False, "class_embeddings": False}
     if unsure_below is not None:
@@ -42,10 +59,6 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
         own = {k: v for k, v in state.items() if not (trained.config.shared_text and k.startswith("text.bert."))}
         save_compact(own, folder / "model.safetensors", bits)
         shutil.copy(source / "concepts.csv", folder)
-        record = json.loads((source / "training.json").read_text(encoding="utf-8"))
-        record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
-        if reports:
-            record["validation"] = validation_scores(reports)
         (folder / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
         if (target / "README.md").is_file():
             shutil.copy(target / "README.md", folder)
@@ -54,12 +67,27 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
 
 
 def validation_scores(reports: Sequence[Path]) -> dict[str, float]:
-    """Mean Dice per class and overall from the folders of reports."""
+    """Mean Dice per class and overall from the folders of reports; nothing without reports."""
     scores = {}
     for report in reports:
-        summary = json.loads((report / "report.json").read_text(encoding="utf-8"))["summary"]
-        scores |= {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
-    return scores | {"dice/mean": sum(scores.values()) / len(scores)}
+        try:
+            summary = json.loads((report / "report.json").read_text(encoding="utf-8"))["summary"]
+            scores |= {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{report} holds no report of evaluate: {error}.") from error
+    return scores | ({"dice/mean": sum(scores.values()) / len(scores)} if scores else {})
+
+
+def any_but_card(folder: Path) -> bool:
+    """Whether a folder holds more than the card of a model that is to come."""
+    return any(file.name != "README.md" for file in folder.iterdir())
+
+
+def probability(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,11 +97,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("report", type=Path, nargs="*")
     parser.add_argument("--bits", type=int, choices=range(2, 9), default=8, metavar="N", help="2 to 8; default: 8")
     parser.add_argument(
-        "--unsure-below", type=float, metavar="P", help="mean probability, 0 to 1; default: that of the run"
+        "--unsure-below", type=probability, metavar="P", help="mean probability, 0 to 1; default: that of the run"
     )
     return parser
 
 
-if __name__ == "__main__":
+def main() -> None:
     chosen = build_parser().parse_args()
-    bundle(chosen.run, chosen.target, *chosen.report, bits=chosen.bits, unsure_below=chosen.unsure_below)
+    try:
+        bundle(chosen.run, chosen.target, *chosen.report, bits=chosen.bits, unsure_below=chosen.unsure_below)
+    except BiPVLError as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,8 @@ grows by little.
 
 Word lists are files with texts of which every word stays readable as it was (concept tables, wordings); dictionaries have a word
 per line (names begin with a capital letter and are passed over), for instance those of Debian's ``wamerican-huge`` and
-``wbritish-large``. ``--without`` names a file of further words to take out.
+``wbritish-large``. ``--without`` names a file of further words to take out; ``--fewest N`` takes out the pieces of words (as
+"##shire") that fewer than N words of the dictionaries are spelt with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +53,12 @@ def read_dictionary(paths: Sequence[Path]) -> set[str]:
 
 
 def trim(
-    encoder: Path, output: Path, word_lists: Sequence[Path], dictionaries: Sequence[Path], without: Sequence[Path] = ()
+    encoder: Path,
+    output: Path,
+    word_lists: Sequence[Path],
+    dictionaries: Sequence[Path],
+    without: Sequence[Path] = (),
+    fewest: int = 1,
 ) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -62,8 +69,12 @@ def trim(
 
     tokenizer = load_tokenizer(encoder)
     vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    words = sorted(read_words(list(word_lists)) | read_dictionary(dictionaries))
-    used = set(tokenizer.tokenize(" ".join(words))) - read_dictionary(without)
+    spelt = Counter()
+    for ids in tokenizer(sorted(read_dictionary(dictionaries)), add_special_tokens=False)["input_ids"]:
+        spelt.update({vocabulary[index] for index in ids})
+    used = {token for token, words in spelt.items() if words >= fewest or not token.startswith("##")}
+    used |= set(tokenizer.tokenize(" ".join(sorted(read_words(list(word_lists))))))
+    used -= read_dictionary(without)
     keep = kept_ids(vocabulary, used)
     with safe_open(encoder / "model.safetensors", framework="pt") as opened:
         metadata, tensors = opened.metadata(), {key: opened.get_tensor(key) for key in opened.keys()}
@@ -92,9 +103,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("word_list", type=Path, nargs="+")
     parser.add_argument("--dictionary", type=Path, nargs="+", required=True)
     parser.add_argument("--without", type=Path, nargs="+", default=[])
+    parser.add_argument("--fewest", type=int, default=1)
     return parser
 
 
 if __name__ == "__main__":
     chosen = build_parser().parse_args()
-    trim(chosen.encoder, chosen.output, chosen.word_list, chosen.dictionary, chosen.without)
+    trim(chosen.encoder, chosen.output, chosen.word_list, chosen.dictionary, chosen.without, chosen.fewest)

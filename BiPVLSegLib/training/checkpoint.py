@@ -62,26 +62,39 @@ def save_training_state(folder: Path, run, step: int, best: float) -> None:
     (folder / STATE_VALUES).write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 
-def load_training_state(folder: Path, run) -> tuple[int, float]:
-    """Puts a run into the state of :func:`save_training_state`; returns (steps done, best validation Dice).
+def read_training_state(folder: Path, fingerprint: dict) -> dict:
+    """Counters of the state of :func:`save_training_state`, if it belongs to a run with this fingerprint.
 
     Raises:
         TrainingError: there is no such state, it is damaged, or it belongs to other settings.
     """
     try:
         values = json.loads((folder / STATE_VALUES).read_text(encoding="utf-8"))
-        # copies: the optimiser would keep the file mapped, and Windows does not replace a mapped file
-        tensors = {key: value.clone() for key, value in load_file(folder / STATE_WEIGHTS).items()}
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
     if not isinstance(values, dict) or not {"step", "best", "scaler", "fingerprint"} <= values.keys():
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {STATE_VALUES} is incomplete.")
-    different = [key for key, value in run.fingerprint().items() if values["fingerprint"].get(key) != value]
+    different = [key for key, value in fingerprint.items() if values["fingerprint"].get(key) != value]
     if different:
         raise TrainingError(
             f"The run in {folder.parent} was started with other settings ({', '.join(different)}); resume it with the same "
             "ones or train into a new folder."
         )
+    return values
+
+
+def load_training_state(folder: Path, run) -> tuple[int, float]:
+    """Puts a run into the state of :func:`save_training_state`; returns (steps done, best validation Dice).
+
+    Raises:
+        TrainingError: there is no such state, it is damaged, or it belongs to other settings.
+    """
+    values = read_training_state(folder, run.fingerprint())
+    try:
+        # copies: the optimiser would keep the file mapped, and Windows does not replace a mapped file
+        tensors = {key: value.clone() for key, value in load_file(folder / STATE_WEIGHTS).items()}
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
     groups: dict[str, dict] = {"model": {}, "losses": {}, "optimizer": {}, "rounding": {}}
     for key, value in tensors.items():
         kind, _, name = key.partition(".")

@@ -87,7 +87,7 @@ def _train(
         raise TrainingError(
             f"There is already a run in {output}; use --resume to continue it or choose another folder."
         )
-    run = TrainingRun(datalists, concepts, preset, settings)
+    run = TrainingRun(datalists, concepts, preset, settings, last if resume else None)
     t = run.training
     if t.rehearsal:
         check_rehearsal(run)

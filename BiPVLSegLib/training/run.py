@@ -28,6 +28,7 @@ from ..model_store import find_model, read_config
 from ..paths import concepts_folder
 from . import distributed
 from .binding import Channels, channels_of
+from .checkpoint import read_training_state
 from .rounding import Rounding
 from .settings import RunSettings
 from .step import TrainingStep
@@ -36,7 +37,15 @@ from .step import TrainingStep
 class TrainingRun:
     """Everything between the settings and the loop."""
 
-    def __init__(self, datalists: list[Datalist], concepts: ConceptSet, preset: Preset, settings: RunSettings):
+    def __init__(
+        self,
+        datalists: list[Datalist],
+        concepts: ConceptSet,
+        preset: Preset,
+        settings: RunSettings,
+        resumed: Path | None = None,
+    ):
+        """``resumed``: the checkpoint that will be loaded; one of other settings is refused before the long work."""
         table, concepts = concepts, concepts.enabled()
         self.settings, self.preset, self.concepts = settings, preset, concepts
         self.training = t = settings.training
@@ -97,6 +106,8 @@ class TrainingRun:
         self.foreign = foreign_concepts(preset, concepts)
         self.wordings = load_wordings(concepts, t.seed) if self.sampling.uses_wordings else None
         self.vectors: dict[str, Tensor] = {}
+        if resumed is not None:
+            read_training_state(resumed, self.fingerprint())
         if self.model.text is not None:
             self._prepare_texts()
         self.losses = self._build_losses().to(self.device)

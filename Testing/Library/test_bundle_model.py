@@ -12,7 +12,7 @@ from tiny_training import a_run, small
 
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.compact import is_compact
-from BiPVLSegLib.tools.bundle_model import bundle
+from BiPVLSegLib.tools.bundle_model import bundle, main
 from BiPVLSegLib.training.loop import train
 
 
@@ -56,3 +56,20 @@ def test_its_texts_card_and_record_go_along_without_paths(data, bert, trained: P
     assert json.loads((tmp_path / "shipped" / "training.json").read_text())["settings"]["init_from"] == trained.name
     assert (tmp_path / "shipped" / "README.md").read_text(encoding="utf-8") == "the card"
     assert json.loads((tmp_path / "shipped" / "config.json").read_text())["unsure_below"] == 0.9
+
+
+def test_it_replaces_no_folder_that_is_not_a_model_and_says_what_is_wrong(
+    trained: Path, tmp_path: Path, monkeypatch
+) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "results.txt").write_text("x", encoding="utf-8")
+    for arguments, sentence in (
+        ([trained, precious], "is no model"),
+        ([trained, tmp_path / "new", precious], "holds no report"),
+        ([precious, tmp_path / "new"], "holds no model"),
+    ):
+        monkeypatch.setattr("sys.argv", ["bundle_model", *map(str, arguments)])
+        with pytest.raises(SystemExit, match=sentence):
+            main()
+    assert [file.name for file in tmp_path.rglob("*")] == ["precious", "results.txt"]

@@ -199,15 +199,25 @@ def test_a_mirrored_head_has_its_left_on_the_left(head_maps, tmp_path, monkeypat
     assert np.array_equal(found == 502, was == 502)
 
 
-def test_mirror_images_do_not_go_where_the_maps_are_and_a_wrong_folder_is_a_sentence(head_maps, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "priors, arguments, sentence",
+    [
+        ({}, ["--mirrored", "."], "folder of its own"),
+        ({"generation_labels": [0, 2]}, [], "generation_priors.json cannot be used"),
+        (None, [], "generation_priors.json cannot be used"),
+    ],
+)
+def test_wrong_brain_folders_are_a_sentence_and_nothing_is_written(head_maps, monkeypatch, priors, arguments, sentence):
+    file = head_maps / "generation_priors.json"
+    if priors:
+        file.write_text(json.dumps(priors), encoding="utf-8")
+    elif priors is None:
+        file.unlink()
     before = sorted(head_maps.iterdir())
-    for folder, arguments, sentence in (
-        (head_maps, ["--mirrored", head_maps / "."], "folder of its own"),
-        (tmp_path / "elsewhere", [], "generation_priors.json is missing"),
-    ):
-        monkeypatch.setattr("sys.argv", list(map(str, ["brain_datalist", folder, tmp_path / "brain.json", *arguments])))
-        with pytest.raises(SystemExit, match=sentence):
-            brain_datalist.main()
+    monkeypatch.chdir(head_maps)
+    monkeypatch.setattr("sys.argv", ["brain_datalist", str(head_maps), "brain.json", *arguments])
+    with pytest.raises(SystemExit, match=sentence):
+        brain_datalist.main()
     assert sorted(head_maps.iterdir()) == before
 
 

@@ -206,6 +206,14 @@ def test_a_run_is_not_resumed_with_other_settings(
     assert change.split("=")[0].split(".")[0] in str(caught.value)
 
 
+def test_other_settings_are_refused_before_the_words_of_all_writers_are_read(
+    uninterrupted: Path, data: Path, settings: list[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(TrainingRun, "_prepare_texts", lambda run: pytest.fail("that takes minutes"))
+    with pytest.raises(TrainingError, match="other settings"):
+        train([data], None, "acdc", uninterrupted, [*settings, "learning_rate=1e-5"], resume=True)
+
+
 def test_a_run_is_not_resumed_with_other_words(
     uninterrupted: Path, data: Path, settings: list[str], monkeypatch
 ) -> None:

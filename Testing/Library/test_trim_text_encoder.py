@@ -60,6 +60,20 @@ def test_what_stays_is_read_as_before_to_the_last_bit(encoders) -> None:
     assert "lobe" not in load_tokenizer(encoders[1]).get_vocab()
 
 
+def test_pieces_that_spell_few_words_go_unless_a_text_has_them(encoders, tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("carotid", encoding="utf-8")
+    (tmp_path / "words").write_text("heartless\nhearty\nheartache\nroundy\n", encoding="utf-8")
+    every, fewer = (
+        set(load_tokenizer(folder).get_vocab())
+        for folder, fewest in ((tmp_path / "every", 1), (tmp_path / "fewer", 2))
+        if trim(encoders[0], folder, [tmp_path / "texts.csv"], [tmp_path / "words"], fewest=fewest) is None
+    )
+    of_text = {piece for piece in load_tokenizer(encoders[0]).tokenize("carotid") if piece.startswith("##")}
+    assert of_text <= fewer and {"heart", "round"} <= fewer
+    gone = every - fewer
+    assert gone and all(piece.startswith("##") and len(piece) > 4 for piece in gone)
+
+
 def test_a_model_finds_its_shared_text_encoder_with_fewer_words_than_it_knew(tmp_path: Path) -> None:
     model = build_model(tiny_config(text=None, text_stage_ends=(6, 6, 6, 6, 6)), "minilm").eval()
     model.save_pretrained(tmp_path)
