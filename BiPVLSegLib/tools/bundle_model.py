@@ -39,6 +39,7 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
     try:
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
         record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
+        record["settings"].pop("concepts", None)  # they are in concepts.csv
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{source} has no whole training.json ({error}); give the folder of a training run."
@@ -59,7 +60,7 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
         own = {k: v for k, v in state.items() if not (trained.config.shared_text and k.startswith("text.bert."))}
         save_compact(own, folder / "model.safetensors", bits)
         shutil.copy(source / "concepts.csv", folder)
-        (folder / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        (folder / "training.json").write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
         if (target / "README.md").is_file():
             shutil.copy(target / "README.md", folder)
 
