@@ -119,7 +119,7 @@ def test_models_and_concepts_are_listed(capsys):
     assert main(["models"]) == 0 and "cardiac-mr (MR" in capsys.readouterr().out
     assert main(["models"]) == 0
     listed = capsys.readouterr().out
-    assert "validation Dice 0.948 of liver)" in listed and "switched off in its table: oesophagus, stomach" in listed
+    assert "validation Dice 0.956 of liver)" in listed and "switched off in its table: oesophagus, stomach" in listed
     assert main(["models", "cardiac-mr"]) == 0 and "ACDC" in capsys.readouterr().out
     assert main(["concepts"]) == 0 and "abdomen-ct (CT): spleen" in capsys.readouterr().out
     assert main(["concepts", "cine-mr"]) == 0 and "texture:" in capsys.readouterr().out
