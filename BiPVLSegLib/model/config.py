@@ -152,7 +152,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.unsure_below = float(unsure_below)
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
         self.format_version = format_version
-        if not _is_whole(self.head_prototypes) or self.head_prototypes < 1:
+        if type(self.head_prototypes) is not int or self.head_prototypes < 1:
             raise ValueError(f"head_prototypes must be a whole number from 1, not {head_prototypes!r}")
         if not use_text and head != "fixed":
             raise ValueError(
@@ -164,7 +164,7 @@ class BiPVLSegConfig(PretrainedConfig):
             raise ValueError('the network clip-driven needs head="class-bound" and fusion_direction="none"')
         stages = 4 if encoder == "swin" else len(self.widths) - 1
         if use_text and fusion_direction != "none":
-            if not all(_is_whole(stage) and 1 <= stage <= stages for stage in self.fusion_stages):
+            if not all(type(stage) is int and 1 <= stage <= stages for stage in self.fusion_stages):
                 raise ValueError(
                     f"fusion_stages must be stages of the encoder, 1 to {stages}, not {self.fusion_stages}"
                 )
@@ -188,10 +188,6 @@ class BiPVLSegConfig(PretrainedConfig):
         for stride in self.strides:
             product = [p * s for p, s in zip(product, stride)]
         return tuple(product)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -18,11 +18,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import BiPVLError, InputError, OutputError
+from ..errors import BiPVLError, InputError, ModelError, OutputError
 from ..model import BiPVLSegConfig, BiPVLSegModel, load_model
 from ..model.compact import save_compact
 from ..model.loading import quiet
-from ..model_store import find_model
+from ..model_store import find_model, read_config
 from ..training.checkpoint import replace_folder
 
 
@@ -33,8 +33,11 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
         BiPVLError: a folder is not what it should be, or the target cannot be written.
     """
     source = find_model(run)
-    if target.exists() and not (target / "config.json").is_file() and (not target.is_dir() or any_but_card(target)):
-        raise OutputError(f"{target} is no model, and would be replaced; choose another folder.")
+    if target.is_file() or any(file.name != "README.md" for file in target.glob("*")):  # the card may be there first
+        try:
+            read_config(target)
+        except ModelError as error:
+            raise OutputError(f"{target} is no model, and would be replaced; choose another folder.") from error
     scores = validation_scores(reports)
     try:
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
@@ -77,11 +80,6 @@ def validation_scores(reports: Sequence[Path]) -> dict[str, float]:
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{report} holds no report of evaluate: {error}.") from error
     return scores | ({"dice/mean": sum(scores.values()) / len(scores)} if scores else {})
-
-
-def any_but_card(folder: Path) -> bool:
-    """Whether a folder holds more than the card of a model that is to come."""
-    return any(file.name != "README.md" for file in folder.iterdir())
 
 
 def probability(text: str) -> float:

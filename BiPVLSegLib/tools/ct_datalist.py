@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..data import ct_tissues as ct
 from ..data.ct_body import complete
 from ..data.ct_grid import enlarged
-from ..errors import InputError
+from ..errors import BiPVLError, InputError
 from ..io.volume import read_labels
 from ..io.writing import atomic_path
 
@@ -180,7 +180,7 @@ def main() -> None:
     try:
         for path in write(options.target, options.organ_maps, options.spacing, options.variants, options.seed):
             print(path)
-    except InputError as error:
+    except BiPVLError as error:
         raise SystemExit(str(error)) from error
 
 

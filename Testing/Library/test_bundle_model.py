@@ -10,6 +10,7 @@ import torch
 from tiny_models import HEART, images, logits_of
 from tiny_training import a_run, small
 
+from BiPVLSegLib.errors import OutputError
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.compact import is_compact
 from BiPVLSegLib.tools.bundle_model import bundle, main
@@ -73,3 +74,10 @@ def test_it_replaces_no_folder_that_is_not_a_model_and_says_what_is_wrong(
         with pytest.raises(SystemExit, match=sentence):
             main()
     assert [file.name for file in tmp_path.rglob("*")] == ["precious", "results.txt"]
+
+
+def test_it_replaces_no_model_of_another_program(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    with pytest.raises(OutputError, match="is no model"):
+        bundle(trained, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
