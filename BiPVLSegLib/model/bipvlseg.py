@@ -202,7 +202,8 @@ class BiPVLSegModel(PreTrainedModel):
         if model.text is not None:
             if model.config.shared_text:
                 model.text.load_pretrained(text_encoder_folder(model.config.shared_text))
-                model.config.text["vocab_size"] = model.text.bert.config.vocab_size
+                read = ("vocab_size", "max_position_embeddings")
+                model.config.text |= {key: getattr(model.text.bert.config, key) for key in read}
             else:
                 model.text.tokenizer = load_tokenizer(pretrained_model_name_or_path)
         return loaded

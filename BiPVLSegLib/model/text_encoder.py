@@ -67,7 +67,6 @@ class StagedTextEncoder(nn.Module):
         self.ends = config.text_stage_ends
         self.pooled = config.text_tokens == "concepts"
         self.width = bert_config.hidden_size
-        self.max_length = bert_config.max_position_embeddings
         if len(self.ends) != 5 or list(self.ends) != sorted(self.ends) or self.ends[-1] > bert_config.num_hidden_layers:
             raise ValueError(f"text_stage_ends must be five rising layer numbers up to {bert_config.num_hidden_layers}")
         # Sentence vectors of one encoder lie in a narrow cone: three heart structures differ by a small angle only. Their
@@ -97,13 +96,21 @@ class StagedTextEncoder(nn.Module):
             if len(ids) + 2 > self.max_length:
                 raise ConceptError(
                     f"Row {row} ({concept.name}), column {column}: the text has {len(text.split())} words; the text "
-                    f"encoder reads up to {self.max_length - 2} word pieces (about 350 words). Shorten it."
+                    f"encoder reads up to {self._room()}. Shorten it."
                 )
             if ids and all(i == unknown for i in ids):
                 raise ConceptError(
                     f"Row {row} ({concept.name}), column {column}: the text encoder cannot read '{text[:40]}'; its "
                     "vocabulary is English. Reword it in English or leave it empty."
                 )
+
+    @property
+    def max_length(self) -> int:
+        """How many word pieces a text may have, with those for its beginning and end."""
+        return self.bert.config.max_position_embeddings
+
+    def _room(self) -> str:
+        return f"{self.max_length - 2} word pieces (about {self.max_length // 15 * 10} words)"
 
     def encode(self, concepts: Sequence[Concept]) -> TextTokens:
         """Stage 0 for a table of N concepts -> tokens (1, N, L, C)."""
@@ -123,7 +130,7 @@ class StagedTextEncoder(nn.Module):
             if len(self.tokenizer(text)["input_ids"]) > self.max_length:
                 raise ConceptError(
                     f"Row {row} ({concept.name}): its texts together have {len(text.split())} words; this model reads up "
-                    f"to {self.max_length - 2} word pieces (about 350 words) per organ. Shorten them."
+                    f"to {self._room()} per organ. Shorten them."
                 )
         ids, mask = (x.to(device) for x in self.tokenize(joined))
         return TextTokens(self._layers(self.bert.embeddings(ids), mask, 0, self.ends[0])[None], mask[None])
@@ -187,8 +194,13 @@ class StagedTextEncoder(nn.Module):
                 )
             state = pretrained.state_dict()
         words = len(state["embeddings.word_embeddings.weight"])
-        if words != self.bert.config.vocab_size:  # the bundled one may have had more words when a model was trained
+        # the bundled one may have had more words, and read longer texts, when a model was trained
+        if words != self.bert.config.vocab_size:
             self.bert.resize_token_embeddings(words, mean_resizing=False)
+        places = len(state["embeddings.position_embeddings.weight"])
+        if places != self.max_length:
+            self.bert.embeddings.position_embeddings = nn.Embedding(places, self.width)
+            self.bert.config.max_position_embeddings = places
         self.bert.load_state_dict(state)
         self.tokenizer = load_tokenizer(name_or_folder)
 

@@ -1,6 +1,6 @@
 """Takes words out of a small text encoder (``build_text_encoder``) that nobody says of an organ.
 
-    python -m BiPVLSegLib.tools.trim_text_encoder ENCODER OUTPUT_FOLDER WORD_LIST [...] --dictionary FILE [...] [--without FILE]
+    python -m BiPVLSegLib.tools.trim_text_encoder ENCODER OUTPUT_FOLDER [WORD_LIST ...] [--dictionary FILE ...] [--positions N]
 
 Names, years, scripts other than Latin and Greek, and pieces of words that no English word is spelt with go. What stays is stored
 in the bytes that it had: texts that have none of these are read as before to the last bit, and a repository that has the old file
@@ -9,7 +9,8 @@ grows by little.
 Word lists are files with texts of which every word stays readable as it was (concept tables, wordings); dictionaries have a word
 per line (names begin with a capital letter and are passed over), for instance those of Debian's ``wamerican-huge`` and
 ``wbritish-large``. ``--without`` names a file of further words to take out; ``--fewest N`` takes out the pieces of words (as
-"##shire") that fewer than N words of the dictionaries are spelt with.
+"##shire") that fewer than N words of the dictionaries are spelt with. Without word lists and dictionaries all words stay.
+``--positions N`` takes out the positions after the Nth, so that texts may have N - 2 word pieces.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 from .build_text_encoder import read_words
 
 SIGNS = "°±×µ²³½¼¾–—‘’“”•→≤≥≈∞′″"  # of measurement and punctuation
-EMBEDDING = "embeddings.word_embeddings.weight"
+WORDS, POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
 
 
 def kept_ids(vocabulary: Sequence[str], used: set[str]) -> list[int]:
@@ -55,10 +56,11 @@ def read_dictionary(paths: Sequence[Path]) -> set[str]:
 def trim(
     encoder: Path,
     output: Path,
-    word_lists: Sequence[Path],
-    dictionaries: Sequence[Path],
+    word_lists: Sequence[Path] = (),
+    dictionaries: Sequence[Path] = (),
     without: Sequence[Path] = (),
     fewest: int = 1,
+    positions: int | None = None,
 ) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -69,44 +71,50 @@ def trim(
 
     tokenizer = load_tokenizer(encoder)
     vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    spelt = Counter()
-    for ids in tokenizer(sorted(read_dictionary(dictionaries)), add_special_tokens=False)["input_ids"]:
-        spelt.update({vocabulary[index] for index in ids})
-    used = {token for token, words in spelt.items() if words >= fewest or not token.startswith("##")}
-    used |= set(tokenizer.tokenize(" ".join(sorted(read_words(list(word_lists))))))
-    used -= read_dictionary(without)
-    keep = kept_ids(vocabulary, used)
+    keep = list(range(len(vocabulary)))
+    if word_lists or dictionaries:
+        spelt = Counter()
+        for ids in tokenizer(sorted(read_dictionary(dictionaries)), add_special_tokens=False)["input_ids"]:
+            spelt.update({vocabulary[index] for index in ids})
+        used = {token for token, words in spelt.items() if words >= fewest or not token.startswith("##")}
+        used |= set(tokenizer.tokenize(" ".join(sorted(read_words(list(word_lists))))))
+        used -= read_dictionary(without)
+        keep = kept_ids(vocabulary, used)
+    config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
+    positions = min(positions or config["max_position_embeddings"], config["max_position_embeddings"])
     with safe_open(encoder / "model.safetensors", framework="pt") as opened:
         metadata, tensors = opened.metadata(), {key: opened.get_tensor(key) for key in opened.keys()}
-    for key in (EMBEDDING, EMBEDDING + SCALE):
-        tensors[key] = tensors[key][keep].contiguous()
-    tensors[EMBEDDING + SHAPE][0] = len(keep)
+    for table, rows in ((WORDS, keep), (POSITIONS, range(positions))):
+        for key in (table, table + SCALE):
+            tensors[key] = tensors[key][list(rows)].contiguous()
+        tensors[table + SHAPE][0] = len(rows)
     output.mkdir(parents=True, exist_ok=True)
     save_file(tensors, output / "model.safetensors", metadata)
-    config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
-    config["vocab_size"] = len(keep)
+    config |= {"vocab_size": len(keep), "max_position_embeddings": positions}
     (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     trimmed = BertTokenizer(
         vocab={vocabulary[index]: place for place, index in enumerate(keep)},
         do_lower_case=True,
-        model_max_length=tokenizer.model_max_length,
+        model_max_length=positions,
     )
     trimmed.save_pretrained(output)
     shutil.copy(encoder / "README.md", output)
-    print(json.dumps({"vocabulary": len(keep), "of": len(vocabulary)}))
+    print(json.dumps({"vocabulary": len(keep), "of": len(vocabulary), "positions": positions}))
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoder", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("word_list", type=Path, nargs="+")
-    parser.add_argument("--dictionary", type=Path, nargs="+", required=True)
+    parser.add_argument("word_list", type=Path, nargs="*")
+    parser.add_argument("--dictionary", type=Path, nargs="+", default=[])
     parser.add_argument("--without", type=Path, nargs="+", default=[])
     parser.add_argument("--fewest", type=int, default=1)
+    parser.add_argument("--positions", type=int, metavar="N")
     return parser
 
 
 if __name__ == "__main__":
     chosen = build_parser().parse_args()
-    trim(chosen.encoder, chosen.output, chosen.word_list, chosen.dictionary, chosen.without, chosen.fewest)
+    words = chosen.word_list, chosen.dictionary, chosen.without, chosen.fewest
+    trim(chosen.encoder, chosen.output, *words, chosen.positions)

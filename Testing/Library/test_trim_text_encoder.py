@@ -9,6 +9,8 @@ import pytest
 import torch
 from tiny_models import tiny_config
 
+from BiPVLSegLib.concepts import Concept
+from BiPVLSegLib.errors import ConceptError
 from BiPVLSegLib.model import build_model, load_model
 from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
 from BiPVLSegLib.tools.trim_text_encoder import kept_ids, trim
@@ -72,13 +74,30 @@ def test_pieces_that_spell_few_words_go_unless_a_text_has_them(encoders, tmp_pat
     assert gone and all(piece.startswith("##") and len(piece) > 4 for piece in gone)
 
 
+def test_later_positions_go_and_shorter_texts_are_read_as_before(encoders, tmp_path: Path) -> None:
+    trim(encoders[0], tmp_path / "short", positions=20)
+    before, after = (
+        build_model(tiny_config(text=None), str(path)).eval().text for path in (encoders[0], tmp_path / "short")
+    )
+    texts = ["Left ventricle, a round cone beside the septum", "heart"]
+    with torch.no_grad():
+        assert torch.equal(before.encode_texts(texts), after.encode_texts(texts))
+    assert load_tokenizer(tmp_path / "short").get_vocab() == load_tokenizer(encoders[0]).get_vocab()
+    long = Concept("heart", "heart " * 19)
+    before.check(long, 2)
+    with pytest.raises(ConceptError, match="up to 18 word pieces"):
+        after.check(long, 2)
+
+
 def test_a_model_finds_its_shared_text_encoder_with_fewer_words_than_it_knew(tmp_path: Path) -> None:
     model = build_model(tiny_config(text=None, text_stage_ends=(6, 6, 6, 6, 6)), "minilm").eval()
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     words, config["text"]["vocab_size"] = config["text"]["vocab_size"], 13517
+    config["text"]["max_position_embeddings"] = 512
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     loaded = load_model(tmp_path).eval()
     assert loaded.config.text["vocab_size"] == loaded.text.bert.config.vocab_size == words < 13517
+    assert loaded.config.text["max_position_embeddings"] == loaded.text.max_length == model.text.max_length < 512
     with torch.no_grad():
         assert torch.equal(loaded.text.encode_texts(["heart"]), model.text.encode_texts(["heart"]))
