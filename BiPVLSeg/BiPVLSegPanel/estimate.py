@@ -58,7 +58,7 @@ def estimateSeconds(
     if secondsPerWindow is None:
         voxels = math.prod(preprocessing["patch_size"])
         secondsPerWindow = voxels * _secondsPerVoxel(config.get("encoder"), deviceName)
-    return _START_SECONDS + windows * secondsPerWindow * (flipCount(preprocessing) if flips else 1), windows
+    return _START_SECONDS + windows * secondsPerWindow * flipCount(preprocessing, flips), windows
 
 
 def countWindows(shape, affine, preprocessing: dict, modelFolder, region=None) -> int:
@@ -78,9 +78,9 @@ def countWindows(shape, affine, preprocessing: dict, modelFolder, region=None) -
     return plan_windows(grid.shape, patch, overlap, needed).count
 
 
-def flipCount(preprocessing: dict) -> int:
-    """How often each window is computed with flips: once per mirrored version."""
-    return 2 ** len(preprocessing.get("flip_axes") or ())
+def flipCount(preprocessing: dict, flips: bool) -> int:
+    """How often each window is computed: once per mirrored version, of those that are asked for or always made."""
+    return 2 ** len(preprocessing.get("flip_axes" if flips else "always_flip") or ())
 
 
 def describeSeconds(seconds: float) -> str:

@@ -50,14 +50,14 @@ class SegmentationRequest:
     scene: Any = None
     browser: Any = None
     volumeName: str = ""
-    windowPasses: int = 1  # how often a window is computed, which is more than once with flips
+    windowPasses: int = 1  # how often a window is computed: once per mirrored version
 
     def __post_init__(self) -> None:
         self.scene = self.volumeNode.GetScene()
         self.browser = browserOf(self.volumeNode)
         self.volumeName = self.volumeNode.GetName() or self.volumeNode.GetID()
         preprocessing = read_config(self.modelFolder).get("preprocessing") or {}
-        self.windowPasses = flipCount(preprocessing) if self.flips else 1
+        self.windowPasses = flipCount(preprocessing, self.flips)
 
 
 def checkedRequest(

@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> None:
     from ..evaluation.text_fidelity import text_fidelity
 
     if options.text_fidelity:
-        settings = {name: getattr(options, name) for name in ("concepts", "limit", "device", "precision", "overlap")}
+        names = ("concepts", "limit", "device", "precision", "overlap", "flips")
+        settings = {name: getattr(options, name) for name in names}
         print(text_fidelity(options.data, options.split, options.model, options.output, **settings))
         print(f"Report: {options.output}")
         return

@@ -5,6 +5,7 @@ This process imports no torch: it waits, and what it takes is nobody's memory.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from ..data.datalist import read_datalist
 from ..data.presets import get_preset
 from ..data.rows import RowSampling
 from ..errors import InputError, OutputError
+from ..training.settings import RunSettings
 from .job import FAILURE, PHASES, TRAINED, Job, read_result
 from .table import Entry, write_tables
 from .variants import Variant
@@ -63,13 +65,17 @@ def compare(
     Raises:
         BiPVLError: data, preset or folder cannot be used.
     """
-    get_preset(preset)
+    chosen = get_preset(preset)
     output, special, launch = Path(output), special or {}, launch or in_own_process
     unknown = sorted(set(special) - {variant.name for variant in variants})
     if unknown:
         raise InputError(f"There are settings for {', '.join(unknown)}, which is not compared; add it to the variants.")
     for path in test_data or data:
         read_datalist(path).labelled(split)
+    concepts = concepts if concepts is None or not Path(concepts).is_file() else Path(concepts).resolve()
+    files = [read_datalist(path).path for path in (*data, *test_data)]
+    files += [] if concepts is None or not Path(concepts).is_file() else [Path(concepts)]
+    contents = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
     jobs = []
     for seed in dict.fromkeys(seeds):
         for variant in variants:
@@ -79,8 +85,9 @@ def compare(
             own = (f"steps={steps}", "epochs=0", f"seed={seed}", *variant.overrides, *special.get(variant.name, ()))
             job = Job(
                 variant.name, seed, _absolute(data), _absolute(test_data or data), split, limit, preset,
-                None if concepts is None else str(concepts), [*common, *own], asdict(RowSampling()),
+                None if concepts is None else str(concepts), [*common, *own], asdict(RowSampling()), contents,
             )  # fmt: skip
+            RunSettings.from_preset(chosen, job.overrides)  # refuses what is no setting before anything is written
             jobs.append((folder, job))
     try:
         for folder, job in jobs:

@@ -22,7 +22,8 @@ TRAINED, RESULT, FAILURE, STEPS = "train.json", "result.json", "failure.txt", "s
 @dataclass(frozen=True)
 class Job:
     """``overrides`` are all settings that differ from the preset's, in the order in which they are applied;
-    ``row_defaults`` what else holds for the drawing of rows, which another version may do in another way."""
+    ``row_defaults`` what else holds for the drawing of rows, which another version may do in another way; ``contents`` what
+    is in the files of data sets and concepts."""
 
     variant: str
     seed: int
@@ -34,6 +35,7 @@ class Job:
     concepts: str | None
     overrides: list[str]
     row_defaults: dict[str, Any] = field(default_factory=dict)  # none: a folder of an older version
+    contents: str = ""  # the same
 
     def put_into(self, folder: Path) -> None:
         """Writes ``job.json``, or finds the same one there.
@@ -43,10 +45,11 @@ class Job:
         """
         path = folder / "job.json"
         if path.is_file():
-            if read_job(folder) != self:
+            there = read_job(folder)
+            if (there if there.contents else dataclasses.replace(there, contents=self.contents)) != self:
                 raise InputError(
-                    f"The folder {folder} holds a run with other settings; compare with the same ones or choose another "
-                    "folder."
+                    f"The folder {folder} holds a run with other settings, data or concepts; compare with the same ones or "
+                    "choose another folder."
                 )
             return
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..concepts import fold_name
 from ..errors import InputError
 from ..io.volume import ITK_SUFFIXES, NIFTI_SUFFIXES
 
@@ -120,8 +121,8 @@ def _labels(path: Path, content: dict) -> dict[str, tuple[int, ...]]:
         values = tuple(int(n) for n in numbers)
         if values == (0,):
             continue
-        if name in labels:
-            raise InputError(f"{path}: the label name '{name}' occurs twice.")
+        if fold_name(name) in map(fold_name, labels):
+            raise InputError(f"{path}: the label name '{name}' occurs twice (capitals do not count).")
         for number in values:
             if any(number in others for others in labels.values()) or values.count(number) > 1:
                 raise InputError(f"{path}: the label value {number} stands for two names.")

@@ -38,10 +38,17 @@ class LabelMapping:
     Attributes:
         known: (N,) bool, which classes of the table this data set labels, or knows to be absent.
         values: per class the label values that belong to it (several for nested regions, none where unknown or absent).
+        named: all label values that the data set has a name for.
     """
 
     known: tuple[bool, ...]
     values: tuple[tuple[int, ...], ...]
+    named: frozenset[int] = frozenset()
+
+    def nameless(self, label: np.ndarray | torch.Tensor) -> list[int]:
+        """The values in a label volume that the data set has no name for; they count as background."""
+        there = set(torch.as_tensor(label).flatten().int().bincount().nonzero().flatten().tolist())
+        return sorted(there - self.named - {0})
 
     def masks(self, label: np.ndarray | torch.Tensor) -> list:
         """One boolean mask per class from a label volume in the data set's own values."""
@@ -89,7 +96,17 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
             f"table '{concepts.name}'."
         )
     known = by_name.keys() | absent
-    return LabelMapping(tuple(name in known for name in names), tuple(by_name.get(name, ()) for name in names))
+    return LabelMapping(
+        tuple(name in known for name in names),
+        tuple(by_name.get(name, ()) for name in names),
+        frozenset(value for values in datalist.labels.values() for value in values),
+    )
+
+
+def warn_of_nameless(values: Sequence[int], label: Path) -> None:
+    """Says that values count as background for which a data set has no name, with the first file that has them."""
+    listed = ", ".join(map(str, values[:10])) + (" ..." if len(values) > 10 else "")
+    logger.warning('%s has the value(s) %s, which "labels" does not name: they count as background.', label, listed)
 
 
 def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
@@ -180,9 +197,15 @@ class PatchDataset(Dataset):
         each source whether a voxel of its classes was found, for ``check_found``.
         """
         own = range(part, len(self.items), parts) if self.cache is not None else range(len(self.items))
-        found = [False] * len(self.sources)
+        found, told = [False] * len(self.sources), set()
         for index in progress(own):
-            found[self.source_of[index]] |= len(self._volume(index)["organs_fg_indices"]) > 0
+            source, (case, mapping) = self.source_of[index], self.items[index]
+            volume = self._volume(index)
+            found[source] |= len(volume["organs_fg_indices"]) > 0
+            nameless = [] if source in told or self.synthesis[index] is not None else mapping.nameless(volume["label"])
+            if nameless:
+                told.add(source)
+                warn_of_nameless(nameless, case.label)
         return found
 
     def check_found(self, found: Sequence[bool]) -> None:

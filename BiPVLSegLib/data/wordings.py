@@ -20,6 +20,7 @@ from ..paths import resources_folder
 
 FIELDS = ("title", *CONCEPT_FIELDS)
 TYPO_SHARES = (0.03, 0.06, 0.1)  # of the letters; each text has one misspelt copy of each kind
+OWN_COPIES = 5  # and the table's own texts, which are what users have before them, so many
 KEYS = "abcdefghijklmnopqrstuvwxyz "
 _PAIRS = (
     "left right",
@@ -104,8 +105,9 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
     own = [text for row in concepts for text in row.texts if text]
     others = [text for row in texts for pool in row.values() for text in pool]
     others += [text for union in unions for row in union.rows for text in row.texts if text]
+    copies = dict.fromkeys(others, 1) | dict.fromkeys(own, OWN_COPIES)
     misspelt = {
-        text: tuple(misspelled(text, share, rng) for share in TYPO_SHARES) for text in dict.fromkeys(own + others)
+        text: tuple(misspelled(text, share, rng) for share in TYPO_SHARES * count) for text, count in copies.items()
     }
     if concepts.name in _read_json("mirrored.json", []):
         rows = {fold_name(row.name): row for row in concepts}

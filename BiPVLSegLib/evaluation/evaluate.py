@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..concepts import ConceptSet
+from ..errors import InputError
 from ..results import SegmentationResult
 from .labelled_cases import labelled_cases
 from .metrics import evaluate_case
@@ -39,6 +41,8 @@ def evaluate(
         BiPVLError: the data, the model or the output cannot be used.
     """
     output = Path(output)
+    if not 0 <= nsd_tolerance_mm < math.inf:
+        raise InputError(f"The tolerance of the NSD must be a length in mm from 0, not {nsd_tolerance_mm}.")
     labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
     datalist, segmenter, table, asked = labelled.datalist, labelled.segmenter, labelled.table, labelled.asked
     rows, found = [], {}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..concepts import ConceptSet
+from ..errors import InputError
 from ..inference.segmenter import logger as segmenter_log
 from ..io.writing import atomic_path
 from .labelled_cases import labelled_cases
@@ -33,6 +34,7 @@ def text_fidelity(
     device: str = "auto",
     precision: str = "auto",
     overlap: float | None = None,
+    flips: bool = False,
 ) -> str:
     """Runs every probe on every case; writes ``fidelity.json`` and ``fidelity.txt`` and returns the latter.
 
@@ -47,12 +49,18 @@ def text_fidelity(
     base, probes = Tally(), all_probes(asked)
     tallies = {probe.name: [Tally() for _ in probe.tables] for probe in probes}
     for _case, volume, truth in labelled:
-        own = segmenter.segment(volume, asked, overlap=overlap)
+        own = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
         base.add(own, Table(asked, {name: (name,) for name in asked.names}), truth, own)
         with _without_warnings():  # that the model has not learnt these rows is what is measured
             for probe in probes:
                 for tally, probe_table in zip(tallies[probe.name], probe.tables, strict=True):
-                    tally.add(segmenter.segment(volume, probe_table.concepts, overlap=overlap), probe_table, truth, own)
+                    result = segmenter.segment(volume, probe_table.concepts, overlap=overlap, flips=flips)
+                    tally.add(result, probe_table, truth, own)
+    if not base.scores:
+        raise InputError(
+            f"Not one voxel of the {len(labelled.cases)} volume(s) of {labelled.datalist.path} has a label value of the classes "
+            f"that are asked for ({', '.join(asked.names)}), so nothing can be judged."
+        )
     document = {
         "title": f"Text fidelity of {segmenter.name} on {labelled.datalist.name}, {split}",
         "cases": len(labelled.cases),
@@ -145,7 +153,8 @@ def _judged(probe: Probe, tallies: list[Tally], base: dict[str, float]) -> dict[
     if unions:
         judged["unions"] = unions
         good = min(union["dice"] for union in unions) >= UNION_AIM
-    judged["reached"] = None if probe.name == "mismatch" else bool(good)
+    measured = rows or unions or taken or probe.name == "order"
+    judged["reached"] = bool(good) if measured and probe.name != "mismatch" else None
     return judged
 
 

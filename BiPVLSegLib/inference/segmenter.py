@@ -36,6 +36,7 @@ from .source import PathLike, VolumeSource, as_volume
 logger = logging.getLogger(__name__)
 
 CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
+FEW_VALUES = 12  # a quantised image has more, a label map seldom
 EDITED_TITLE_SHARE = 0.25  # the two sides of an organ pair rarely differ by more; stray pieces are smaller
 GPU_BATCH = 4
 LARGEST_MM = 2500
@@ -94,7 +95,8 @@ class Segmenter:
                 left out.
             only: names of the rows to segment.
             frame: which frame of a 4-D file, from 0.
-            flips: average over mirrored versions along the axes that the model allows: slower, a little better.
+            flips: average over mirrored versions along all axes that the model allows, not only along those of its
+                ``always_flip``: slower, and often a little better.
             overlap: of the windows, 0 to below 1; None takes the model's.
             batch_size: windows at a time; None takes 1 on the CPU and 4 on a GPU.
             probabilities: also keep a probability volume per class.
@@ -111,6 +113,8 @@ class Segmenter:
         cancel = cancel or CancelToken()
         if overlap is not None and not 0 <= overlap < 1:
             raise InputError(f"The overlap of the windows must be at least 0 and below 1, not {overlap}.")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
         table = self.choose_concepts(concepts, only)
         asked = self._asked_rows(table)
         text = self._encode(asked)
@@ -174,7 +178,7 @@ class Segmenter:
             ConceptError: unknown table or row, or no row is enabled.
         """
         table = self.table(concepts)
-        if only:
+        if only is not None:
             return table.select(only)
         try:
             return table.enabled()
@@ -255,7 +259,7 @@ class Segmenter:
         notes: list[str],
     ) -> tuple[torch.Tensor, torch.device]:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
-        axes = self.config.preprocessing["flip_axes"] if flips else ()
+        axes = self.config.preprocessing["flip_axes" if flips else "always_flip"]
         if flips and not axes:
             notes.append("This model does not allow mirrored versions, so none were used.")
         cpu = torch.device("cpu")
@@ -361,6 +365,9 @@ class Segmenter:
             notes.append(
                 "This model was trained on CT in Hounsfield units, and the volume has no air: expect wrong results."
             )
+        sample = np.unique(volume.array[..., ::4, ::4, ::4])
+        if len(sample) <= FEW_VALUES and (sample == np.round(sample)).all():
+            notes.append("This volume has a few whole numbers only, as a label map has: expect wrong results.")
         if table.modality and modality and table.modality.upper() != modality:
             notes.append(f"The concept texts describe {table.modality} and the model was trained on {modality}.")
         known = {fold_name(name) for name in self.config.classes}

@@ -18,10 +18,12 @@ logger = logging.getLogger(__name__)
 
 # With fewer voxels than this along two axes there is nothing to recognise.
 SMALLEST_SIDE = 8
+# No scanner writes larger intensities; the largest numbers of a format mark voxels without any.
+LARGEST = 1e30
 
 
 def check_volume(volume: Volume, allow_single_slice: bool = False) -> Volume:
-    """The volume, with NaN and infinite voxels replaced by the smallest finite value of their channel.
+    """The volume, with the smallest finite value of a channel in place of those that are NaN, infinite or beyond ``LARGEST``.
 
     Raises GeometryError for an impossible matrix, InputError for a volume that is too small, has a single slice
     (unless allowed), or shows nothing: all voxels NaN, or all the same.
@@ -64,25 +66,22 @@ def _check_size(shape: tuple[int, ...], name: str, allow_single_slice: bool) -> 
 
 
 def _finite(array: np.ndarray, name: str) -> np.ndarray:
-    """``array`` itself if all is finite, else a repaired copy."""
-    if array.dtype.kind != "f":
+    """``array`` itself if all is finite and no larger than ``LARGEST``, else a repaired copy."""
+    if array.dtype.kind != "f" or (array.min() >= -LARGEST and array.max() <= LARGEST):
         return array
-    with np.errstate(invalid="ignore", over="ignore"):
-        # A finite sum proves it without a mask of the size of the volume.
-        if np.isfinite(array.sum(dtype=np.float64)):
-            return array
-    finite = np.isfinite(array)
-    if finite.all():
-        return array
+    finite = np.abs(array) <= LARGEST  # False for NaN
     repaired = array.copy()
     for channel in range(len(array)):
         if not finite[channel].any():
-            raise InputError(f"'{name}'{_channel(array, channel)} holds no numbers: every voxel is NaN or infinite.")
+            raise InputError(
+                f"'{name}'{_channel(array, channel)} holds no intensities: every voxel is NaN, infinite or beyond {LARGEST:g}."
+            )
         repaired[channel][~finite[channel]] = array[channel][finite[channel]].min()
     logger.warning(
-        "'%s' has %d voxels that are not numbers (NaN or infinite); the smallest value is used there.",
+        "'%s' has %d voxels without intensity (NaN, infinite or beyond %g); the smallest value is used there.",
         name,
         int((~finite).sum()),
+        LARGEST,
     )
     return repaired
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import logging
 import zlib
 from pathlib import Path
@@ -110,11 +111,25 @@ def _affine(header: Nifti1Header, path: Path) -> np.ndarray:
     silent = logging.Logger("silent", level=logging.CRITICAL + 1)
     try:
         repaired.check_fix(logger=silent, error_level=logging.CRITICAL)
+        if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
+            _warn_of_two_positions(repaired, path)
         return np.array(repaired.get_best_affine(), dtype=np.float64)
     except (HeaderDataError, ValueError) as error:
         raise GeometryError(
             f"'{path}' has an orientation that cannot be (its quaternion or matrix is invalid); export the file again."
         ) from error
+
+
+def _warn_of_two_positions(header: Nifti1Header, path: Path) -> None:
+    """Warns where sform and qform put a corner of the volume more than a voxel apart."""
+    corners = np.array([*itertools.product(*((0, size - 1) for size in header.get_data_shape()[:3]), (1,))])
+    apart = np.linalg.norm(corners @ (header.get_sform() - header.get_qform()).T, axis=1).max()
+    if apart > max(header.get_zooms()[:3]):
+        logger.warning(
+            "'%s' says in two ways where its voxels lie, up to %.0f mm apart (sform and qform); the sform is used. "
+            "Check left and right.",
+            path, apart,
+        )  # fmt: skip
 
 
 def _read_voxels(path: Path, compressed: bool, shape: tuple[int, ...], dtype: np.dtype, offset: int) -> np.ndarray:

@@ -78,6 +78,8 @@ def read_labels(path: PathLike) -> Volume:
     check_affine(labels.affine, labels.source)
     values = labels.array
     low, high = float(values.min()), float(values.max())
+    if np.isnan(low):
+        raise InputError(f"The labels '{path}' have voxels that are no numbers (NaN); use 0 for background.")
     if not (low >= 0 and high <= np.iinfo(np.int16).max):
         raise InputError(
             f"The labels '{path}' go from {low:g} to {high:g}; use 0 for background and whole numbers up to 32767. There is no "
@@ -160,7 +162,8 @@ def _select(file: VolumeFile, frame: int | None, channels: int) -> Volume:
         return Volume(np.moveaxis(file.load(None), 3, 0), file.affine, file.name)
     if frame is None and entries > 1:
         raise FrameRequiredError(
-            f"'{file.name}' holds {entries} frames; choose one from 0 to {entries - 1}, for example with --frame 0.",
+            f"'{file.name}' holds {entries} frames; choose one from 0 to {entries - 1} (for example segment --frame 0), or "
+            "give a file of one frame.",
             entries,
         )
     if frame is not None and not 0 <= frame < entries:

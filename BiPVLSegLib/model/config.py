@@ -20,6 +20,7 @@ DEFAULT_PREPROCESSING: dict[str, Any] = {
     "patch_size": [96, 96, 96],
     "overlap": 0.5,
     "flip_axes": [],  # working axes that may be mirrored (training augmentation and test-time flips)
+    "always_flip": [],  # those of them over whose mirrored versions every result is averaged, whether asked to or not
     "modality": "",
 }
 

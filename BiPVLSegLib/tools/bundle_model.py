@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BiPVLError, InputError, ModelError, OutputError
-from ..model import BiPVLSegConfig, BiPVLSegModel, load_model
+from ..model import BiPVLSegConfig, load_model
 from ..model.compact import save_compact
 from ..model.loading import quiet
 from ..model_store import find_model, read_config
-from ..training.checkpoint import replace_folder
+from ..training.checkpoint import STATE_VALUES, replace_folder
 
 
 def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below: float | None = None) -> None:
@@ -38,6 +38,8 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
             read_config(target)
         except ModelError as error:
             raise OutputError(f"{target} is no model, and would be replaced; choose another folder.") from error
+    if target.resolve() == source.resolve() or (target.parent / "last" / STATE_VALUES).is_file():
+        raise OutputError(f"{target} belongs to a training run, which would be spoilt; choose another folder.")
     scores = validation_scores(reports)
     try:
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
@@ -52,10 +54,11 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
     settings = trained.config.to_dict() | {"auxiliary_head": False, "class_embeddings": False}
     if unsure_below is not None:
         settings["unsure_below"] = unsure_below
-    model = BiPVLSegModel(BiPVLSegConfig(**settings))
+    model = type(trained)(BiPVLSegConfig(**settings))
     state = {k: v for k, v in trained.state_dict().items() if not k.startswith(("auxiliary.", "class_embeddings."))}
     model.load_state_dict(state)
-    model.text.tokenizer = trained.text.tokenizer if trained.text is not None else None
+    if trained.text is not None:
+        model.text.tokenizer = trained.text.tokenizer
 
     def write(folder: Path) -> None:
         with quiet():
@@ -76,7 +79,8 @@ def validation_scores(reports: Sequence[Path]) -> dict[str, float]:
     for report in reports:
         try:
             summary = json.loads((report / "report.json").read_text(encoding="utf-8"))["summary"]
-            scores |= {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
+            found = {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
+            scores |= {name: dice for name, dice in found.items() if dice is not None}  # None: in no image
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{report} holds no report of evaluate: {error}.") from error
     return scores | ({"dice/mean": sum(scores.values()) / len(scores)} if scores else {})

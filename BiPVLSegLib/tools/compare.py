@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from pathlib import Path
 
 from ..cli.main import EXIT_ERROR, EXIT_INTERRUPTED
 from ..comparison.compare import compare
+from ..comparison.job import FAILURE
 from ..comparison.variants import OPTIONAL, VARIANTS, chosen_variants
 from ..data.presets import get_preset
 from ..errors import BiPVLError, InputError
@@ -67,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
             special.setdefault(name, []).extend(settings)
         if options.steps < 1:
             raise InputError("--steps must be at least 1.")
+        if options.limit is not None and options.limit < 1:
+            raise InputError("--limit must be at least 1.")
         print(
             compare(
                 options.data,
@@ -90,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BiPVLError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
-    return 0
+    return EXIT_ERROR if any(Path(options.output).glob(f"*/seed-*/{FAILURE}")) else 0
 
 
 if __name__ == "__main__":

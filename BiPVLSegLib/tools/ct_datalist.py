@@ -131,6 +131,10 @@ def write(target: Path, organ_maps: list[Path], spacing: float, variants: int, s
     Raises:
         InputError: an organ map cannot be used, or two have one name.
     """
+    if not 0.5 <= spacing <= 10 or variants < 1:
+        raise InputError(
+            f"The maps need a spacing of 0.5 to 10 mm and one body at least, not {spacing} mm and {variants}."
+        )
     stems = [path.name.split(".")[0] for path in organ_maps]
     if len(set(stems)) < len(stems):
         raise InputError(f"Two organ maps have one name ({', '.join(stems)}); give each file a name of its own.")
@@ -182,6 +186,8 @@ def main() -> None:
             print(path)
     except BiPVLError as error:
         raise SystemExit(str(error)) from error
+    except OSError as error:
+        raise SystemExit(f"{options.target} cannot be written to ({error.strerror}); choose another folder.") from error
 
 
 if __name__ == "__main__":

@@ -83,10 +83,10 @@ def _train(
         recover_folder(last)
         recover_folder(best_folder)
     distributed.wait_for_all()
-    if last.exists() and not resume:
-        raise TrainingError(
-            f"There is already a run in {output}; use --resume to continue it or choose another folder."
-        )
+    there = [folder for folder in (last, best_folder) if folder.exists()]
+    if there and not resume:
+        way = "use --resume to continue it or " if last.exists() else ""
+        raise TrainingError(f"There is already a run in {output} ({there[0].name}); {way}choose another folder.")
     run = TrainingRun(datalists, concepts, preset, settings, last if resume else None)
     t = run.training
     if t.rehearsal:
@@ -205,8 +205,18 @@ class Pace:
 
 
 def recorded_scores(folder: Path) -> dict[str, float]:
-    """Dice of the last validation of a run, for one that is resumed when it has nothing left to do."""
-    return json.loads((folder / "training.json").read_text(encoding="utf-8"))["validation"]
+    """Dice of the last validation of a run, for one that is resumed when it has nothing left to do.
+
+    Raises:
+        TrainingError: the file with them is damaged or missing.
+    """
+    file = folder / "training.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["validation"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{file} is damaged or missing ({error}), so the run cannot be resumed; start it again."
+        ) from error
 
 
 def write_model(folder: Path, run: TrainingRun, step: int, scores: dict[str, float]) -> None:

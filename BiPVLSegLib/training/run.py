@@ -86,6 +86,7 @@ class TrainingRun:
         self.has_statistics = False  # mean and spread of texts, which the trained layers have learnt to read
         if t.init_from:
             self._start_from(t.init_from)
+        self._freeze(t.freeze)
         self.mappings = [pair_labels(datalist, table, preset.regions) for datalist in datalists]
         self.syntheses = [
             None if d.synthesis is None else Synthesis.from_dict(d.synthesis, str(d.path)) for d in datalists
@@ -117,7 +118,8 @@ class TrainingRun:
             weight_decay=t.weight_decay,
             fused=self.device.type == "cpu",  # a seventh of the time of the loop over hundreds of small tensors
         )
-        self.rounding = Rounding(((n, p) for n, p in self.model.named_parameters() if p.requires_grad), t.bits)
+        stored = ((n, p) for n, p in self.model.named_parameters() if p.requires_grad or not n.startswith("text.bert."))
+        self.rounding = Rounding(stored, t.bits)
         self.step: nn.Module = TrainingStep(self)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
@@ -155,6 +157,20 @@ class TrainingRun:
                 tensor.zero_()
         if self.model.config.network == "bipvlseg" and self.model.config.head == "class-bound":
             self.channels = channels_of(model, self.concepts.names, self.model.decoder.widths[0])
+
+    def _freeze(self, parts: list[str]) -> None:
+        parameters = dict(self.model.named_parameters())
+        for part in parts:
+            found = [name for name in parameters if name == part or name.startswith(f"{part}.")]
+            if not found:
+                known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in parameters))
+                raise TrainingError(
+                    f"The setting freeze names {part}, which the network has not; its parts are: {known}."
+                )
+            for name in found:
+                parameters[name].requires_grad_(False)
+        if not any(p.requires_grad for p in parameters.values()):
+            raise TrainingError("The setting freeze leaves nothing to train.")
 
     def _row_sampling(self) -> RowSampling:
         if self.settings.training.rows == "all" or self.model.config.head == "fixed":

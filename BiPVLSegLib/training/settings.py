@@ -33,6 +33,8 @@ class TrainingSettings:
         cache: "memory" or a folder for preprocessed volumes.
         text_encoder: bundled name, folder or Hugging Face name.
         freeze_text: the BERT is not trained.
+        freeze: other parts of the model that are not trained, by the beginnings of their parameters' names, for instance
+            ["encoder", "decoder"].
         init_from: name or folder of a model to start from (fine-tuning); weights that do not fit start afresh.
         rehearsal: steps before the first one in which only what reads texts is trained, with the model of ``init_from`` as
             teacher (see ``rehearsal``); ``steps`` may then be 0.
@@ -63,6 +65,7 @@ class TrainingSettings:
     cache: str = "memory"
     text_encoder: str = "minilm"
     freeze_text: bool = True
+    freeze: list[str] = field(default_factory=list)
     init_from: str = ""
     rehearsal: int = 0
     auxiliary_weight: float = 0.5
@@ -128,7 +131,9 @@ class RunSettings:
         except TypeError as error:
             raise TrainingError(f"The training settings are wrong: {error}.") from error
         _check_training(settings)
+        _check("The setting model.", sections["model"], MODEL_RULES)
         _check("The setting preprocessing.", sections["preprocessing"], PREPROCESSING_RULES)
+        _check_flips(sections["preprocessing"])
         _check("The setting augmentation.", sections["augmentation"], AUGMENTATION_RULES)
         return cls(settings, **sections)
 
@@ -166,6 +171,10 @@ def _several(value: Any, each: Callable[[Any], bool], count: int | None = None) 
     return isinstance(value, (list, tuple)) and count in (None, len(value)) and all(each(v) for v in value)
 
 
+def _stage(value: Any) -> bool:
+    return _whole(value) and 0 <= value <= 4
+
+
 def _axes(value: Any) -> bool:
     return _several(value, lambda v: _whole(v) and 0 <= v <= 2) and len(set(value)) == len(value)
 
@@ -196,18 +205,38 @@ POSITIVE = Rule("a number above 0", lambda v: _number(v) and v > 0)
 NOT_NEGATIVE = Rule("a number of at least 0", lambda v: _number(v) and v >= 0)
 SHARE = Rule("a number from 0 to 1", lambda v: _number(v) and 0 <= v <= 1)
 BELOW_ONE = Rule("a number of at least 0 and below 1", lambda v: _number(v) and 0 <= v < 1)
+ONE = Rule("a whole number of at least 1", lambda v: _whole(v) and v >= 1)
 
 # By the type of a setting's default; what else holds for one of them is said below.
 RULES = {bool: FLAG, str: TEXT, int: COUNT, float: NOT_NEGATIVE, list: Rule("a list", lambda v: isinstance(v, list))}
 TRAINING_RULES = {
-    "batch_size": Rule("a whole number of at least 1", lambda v: _whole(v) and v >= 1),
+    "batch_size": ONE,
     "learning_rate": POSITIVE,
     "schedule": Rule("cosine or polynomial", lambda v: v in ("cosine", "polynomial")),
     "clip": POSITIVE,
     "seed": Rule("a whole number of at least 0 and below 2**63", lambda v: _whole(v) and 0 <= v < 2**63),
     "validation_overlap": BELOW_ONE,
     "bits": Rule("0 or a whole number from 2 to 8", lambda v: _whole(v) and v in (0, *range(2, 9))),
+    "freeze": Rule("a list of names", lambda v: _several(v, TEXT.holds)),
     "rows": Rule("the word all or a dict", lambda v: v == "all" or isinstance(v, dict)),
+}
+STAGES = Rule("a list of different whole numbers from 0 to 4", lambda v: _several(v, _stage) and len(set(v)) == len(v))
+TRIPLES = Rule(
+    "five lists of three whole numbers of at least 1", lambda v: _several(v, lambda w: _several(w, ONE.holds, 3), 5)
+)
+FIVE = Rule("five whole numbers of at least 1", lambda v: _several(v, ONE.holds, 5))
+FOUR = Rule("four whole numbers of at least 1", lambda v: _several(v, ONE.holds, 4))
+MODEL_RULES = {
+    **dict.fromkeys(("in_channels", "feature_size", "window_size", "fusion_depth", "fusion_heads", "fusion_mlp"), ONE),
+    **dict.fromkeys(("head_prototypes", "projection_size"), ONE),
+    **dict.fromkeys(("use_text", "head_own_words", "auxiliary_head", "class_embeddings", "nested"), FLAG),
+    **dict.fromkeys(("fusion_stages", "vision_self_attention", "auxiliary_levels"), STAGES),
+    **dict.fromkeys(("widths", "blocks", "text_stage_ends"), FIVE),
+    **dict.fromkeys(("depths", "swin_heads"), FOUR),
+    **dict.fromkeys(("kernels", "strides"), TRIPLES),
+    "fusion_attention_ratio": Rule("a number above 0 and up to 1", lambda v: _number(v) and 0 < v <= 1),
+    "keep_largest": Rule("a list of names", lambda v: _several(v, TEXT.holds)),
+    "unsure_below": SHARE,
 }
 ROWS_RULES = {f.name: {**RULES, float: SHARE}[type(f.default)] for f in dataclasses.fields(RowSampling)}
 PREPROCESSING_RULES = {
@@ -227,6 +256,7 @@ PREPROCESSING_RULES = {
     "patch_size": Rule("three whole numbers of at least 1", lambda v: _several(v, lambda n: _whole(n) and n >= 1, 3)),
     "overlap": BELOW_ONE,
     "flip_axes": Rule("a list of different axes out of 0, 1 and 2", _axes),
+    "always_flip": Rule("a list of different axes out of 0, 1 and 2", _axes),
     "modality": TEXT,
 }
 AUGMENTATION_RULES = {
@@ -254,6 +284,15 @@ def _check(start: str, values: Mapping[str, Any], rules: Mapping[str, Rule]) -> 
     for name, rule in rules.items():
         if name in values and not rule.holds(values[name]):
             raise TrainingError(f"{start}{name} must be {rule.words}, not {values[name]!r}.")
+
+
+def _check_flips(preprocessing: Mapping[str, Any]) -> None:
+    flip_axes, always = preprocessing["flip_axes"], preprocessing["always_flip"]
+    if not set(always) <= set(flip_axes):
+        raise TrainingError(
+            f"The setting preprocessing.always_flip must be some of preprocessing.flip_axes, {list(flip_axes)}, not {always}: "
+            "the network has not seen the mirror images of others."
+        )
 
 
 def _check_training(settings: TrainingSettings) -> None:

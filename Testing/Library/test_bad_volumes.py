@@ -127,7 +127,7 @@ def test_labels_may_be_empty_but_must_lie_somewhere(tmp_path):
         (-1, np.int16, "from -1 to 3"),
         (40000, np.uint16, "to 40000"),
         (1.5, np.float32, "fractions"),
-        (np.nan, np.float32, "nan"),
+        (np.nan, np.float32, "no numbers"),
     ],
 )
 def test_values_that_are_no_labels_are_refused(tmp_path, value, dtype, words):
@@ -310,6 +310,32 @@ def test_single_voxels_without_a_number_are_repaired_with_a_warning(tmp_path, ca
     np.testing.assert_array_equal(volume.array[0], expected)
     np.testing.assert_array_equal(from_array.array[0], expected)
     assert np.isnan(array[0, 0, 0])
+
+
+def test_the_largest_numbers_of_a_format_mark_voxels_without_intensity(tmp_path, caplog, refused):
+    array = NOISE.astype(np.float32)
+    array[:3] = -3.4e38
+    with caplog.at_level(logging.WARNING):
+        volume = read_volume(nifti(tmp_path / "filled.nii.gz", array))
+    assert f"{array[:3].size} voxels without intensity" in caplog.text
+    assert (volume.array[0][:3] == NOISE[3:].min()).all() and (volume.array[0][3:] == NOISE[3:]).all()
+    refused(nifti(tmp_path / "beyond.nii.gz", NOISE.astype(np.float64) * 1e300 + 1e40), "beyond 1e+30")
+
+
+def test_two_positions_in_one_header_are_told(tmp_path, caplog):
+    image = nibabel.Nifti1Image(NOISE, np.diag([-2.0, 2, 2, 1]))
+    image.header.set_qform(np.diag([2.0, 2, 2, 1]), code=1)
+    image.header["sform_code"] = 1
+    nibabel.save(image, tmp_path / "two.nii.gz")
+    with caplog.at_level(logging.WARNING):
+        volume = read_volume(tmp_path / "two.nii.gz")
+    assert "two.nii.gz' says in two ways" in caplog.text and "Check left and right" in caplog.text
+    assert volume.affine[0, 0] == -2
+    caplog.clear()
+    image.header.set_qform(np.array([[-2.0, 0, 0, 0.3], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]), code=1)
+    nibabel.save(image, tmp_path / "rounded.nii.gz")
+    read_volume(tmp_path / "rounded.nii.gz")
+    assert "two ways" not in caplog.text
 
 
 def test_detached_voxels_that_are_missing(tmp_path, refused):

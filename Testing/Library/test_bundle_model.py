@@ -13,7 +13,7 @@ from tiny_training import a_run, small
 from BiPVLSegLib.errors import OutputError
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.compact import is_compact
-from BiPVLSegLib.tools.bundle_model import bundle, main
+from BiPVLSegLib.tools.bundle_model import bundle, main, validation_scores
 from BiPVLSegLib.training.loop import train
 
 
@@ -81,3 +81,32 @@ def test_it_replaces_no_model_of_another_program(trained: Path, tmp_path: Path) 
     with pytest.raises(OutputError, match="is no model"):
         bundle(trained, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_it_does_not_spoil_a_training_run(trained: Path) -> None:
+    before = {file: file.read_bytes() for file in trained.iterdir()}
+    for target in (trained, trained.parent / "best"):
+        with pytest.raises(OutputError, match="belongs to a training run"):
+            bundle(trained, target)
+    assert {file: file.read_bytes() for file in trained.iterdir()} == before
+    with pytest.raises(OutputError, match="belongs to a training run"):
+        bundle(Path("cardiac-mr"), trained)
+
+
+@pytest.mark.parametrize("network", ["bipvlseg", "dynunet"])
+def test_a_network_without_text_ships_too(data: Path, bert: Path, tmp_path: Path, network: str) -> None:
+    settings = [*small(bert), "steps=1", "model.use_text=false", "model.head=fixed", f"model.network={network}"]
+    settings += ["class_embedding_loss=false", "global_alignment=false", "local_alignment=false", "auxiliary_weight=0"]
+    train([data], None, "acdc", tmp_path / "run", settings)
+    bundle(tmp_path / "run", tmp_path / "shipped")
+    before, after = load_model(tmp_path / "run" / "last"), load_model(tmp_path / "shipped")
+    assert type(before) is type(after)
+    image = images(before.config)
+    with torch.inference_mode():
+        assert (before(image) - after(image)).std() < 0.05 * before(image).std()
+
+
+def test_a_class_that_is_in_no_image_of_a_report_has_no_figure(tmp_path: Path) -> None:
+    classes = {"liver": {"dice": {"mean": 0.9}}, "spleen": {"dice": {"mean": None}}}
+    (tmp_path / "report.json").write_text(json.dumps({"summary": {"classes": classes}}))
+    assert validation_scores([tmp_path]) == {"dice/liver": 0.9, "dice/mean": 0.9}

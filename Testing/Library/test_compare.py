@@ -22,7 +22,7 @@ from BiPVLSegLib.comparison.table import NUMBERS, Entry, make_lines
 from BiPVLSegLib.comparison.variants import OPTIONAL, REFERENCE, VARIANTS, chosen_variants
 from BiPVLSegLib.data.dataset import PatchDataset
 from BiPVLSegLib.data.presets import get_preset
-from BiPVLSegLib.errors import InputError
+from BiPVLSegLib.errors import InputError, TrainingError
 from BiPVLSegLib.model.config import WITHOUT_TEXT
 from BiPVLSegLib.tools.compare import main
 from BiPVLSegLib.training.loop import train as train_model
@@ -163,9 +163,12 @@ def test_a_started_run_is_resumed_where_it_was(data, settings, tmp_path, monkeyp
 
 
 def test_a_failing_variant_gets_a_line_and_the_others_go_on(data, settings, tmp_path) -> None:
-    names, special = ["fixed-head", REFERENCE], {"fixed-head": ["model.widths=[4,4]"]}
+    names, special = ["fixed-head", REFERENCE], {"fixed-head": ["model.fusion_direction=image-to-text"]}
     table = compared(data, settings, tmp_path, names, special=special)
-    assert "failed: training: The settings give no network" in table and "with model.widths=[4,4]" in table
+    assert (
+        "failed: training: The settings give no network" in table
+        and "with model.fusion_direction=image-to-text" in table
+    )
     failed, good = json.loads((tmp_path / "comparison.json").read_text())["variants"]
     assert (failed["runs"], failed["wanted"], good["runs"]) == (0, 1, 1)
     tried = []
@@ -209,6 +212,35 @@ def test_a_folder_with_other_settings_is_refused(data, settings, tmp_path) -> No
     assert read_job(tmp_path) == a_job(data, settings)
 
 
+def test_other_data_under_the_same_name_are_no_comparison(settings, tmp_path) -> None:
+    data = write_hearts(tmp_path / "data", 2, 1)
+    compared(data, settings, tmp_path / "out", ["no-text"], launch=lambda phase, folder: "it is not run here")
+    compared(data, settings, tmp_path / "out", ["no-text"], launch=lambda phase, folder: "it is not run here")
+    path = tmp_path / "data" / "dataset.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"training": content["training"][:1]}))
+    with pytest.raises(InputError, match="other settings, data or concepts"):
+        compared(data, settings, tmp_path / "out", ["no-text", "ours"], launch=must_not_run)
+
+
+def test_the_command_fails_where_a_run_failed(data, tmp_path, capsys) -> None:
+    command = [
+        "--data",
+        str(data),
+        "--preset",
+        "acdc",
+        "--steps",
+        "1",
+        "--variants",
+        "ours",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert main([*command, "--limit", "0"]) != 0 and "--limit must be at least 1" in capsys.readouterr().err
+    assert main([*command, "--set", "model.widths=[8,8,8,8,9]", "text_encoder=nowhere"]) != 0
+    assert "failed" in capsys.readouterr().out
+
+
 def test_what_cannot_work_is_said_before_anything_is_trained(data, settings, tmp_path) -> None:
     with pytest.raises(InputError, match="test"):
         compared(data, settings, tmp_path, ["ours"], split="test", launch=must_not_run)
@@ -216,6 +248,8 @@ def test_what_cannot_work_is_said_before_anything_is_trained(data, settings, tmp
         compared(data, settings, tmp_path, ["ours"], special={"dynunet": ["steps=1"]}, launch=must_not_run)
     with pytest.raises(InputError, match="no variant best"):
         chosen_variants(["best"])
+    with pytest.raises(TrainingError, match="stpes=3: there is no such setting"):
+        compared(data, [*settings, "stpes=3"], tmp_path, ["ours"], launch=must_not_run)
     assert not list(tmp_path.iterdir())
     standard = {variant.name for variant in chosen_variants(None)}
     assert standard == set(VARIANTS) - set(OPTIONAL) and REFERENCE in standard

@@ -17,7 +17,7 @@ from BiPVLSegLib.data.synthesis import Synthesis, SynthesizeImaged
 from BiPVLSegLib.data.transforms import AUGMENTATION
 from BiPVLSegLib.errors import InputError
 from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
-from BiPVLSegLib.tools.ct_datalist import bend, read_organs, write
+from BiPVLSegLib.tools.ct_datalist import bend, main, read_organs, write
 
 SPACING = 5.0
 WINDOW = {"mode": "window", "lower": -175, "upper": 250}
@@ -170,3 +170,14 @@ def test_maps_that_cannot_be_used_are_a_sentence(tmp_path):
     organs[organs == ct.LIVER] = 0
     with pytest.raises(InputError, match=r"map\.nii\.gz.*the liver"):
         read_organs(save(tmp_path, "map.nii.gz", organs), SPACING)
+
+
+def test_what_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
+    path = save(tmp_path, "map.nii.gz", organ_map())
+    for spacing, variants in ((0, 1), (SPACING, 0)):
+        with pytest.raises(InputError, match="one body at least"):
+            write(tmp_path / "bodies", [path], spacing, variants, 0)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["ct_datalist", str(tmp_path / "file"), str(path), "--variants", "1"])
+    with pytest.raises(SystemExit, match="file cannot be written to"):
+        main()

@@ -130,7 +130,7 @@ def test_labels_are_paired_by_name_whatever_their_values_and_order() -> None:
 
 def test_a_data_set_that_labels_some_classes_only_is_asked_for_those() -> None:
     mapping = pair_labels(datalist_of({"Left  Ventricle": 7}), HEART, {})
-    assert mapping == LabelMapping((False, False, True), ((), (), (7,)))
+    assert mapping == LabelMapping((False, False, True), ((), (), (7,)), frozenset({7}))
     label = np.array([0, 1, 7])
     assert [mask.tolist() for mask in mapping.masks(label)] == [[False] * 3, [False] * 3, [False, False, True]]
     assert not mapping.masks(torch.from_numpy(label))[0].any()

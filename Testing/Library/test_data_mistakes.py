@@ -153,3 +153,32 @@ def test_a_training_that_goes_on_reads_texts_as_the_model_that_it_starts_from(da
 def test_organ_maps_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one name"):
         write_bodies(tmp_path, [tmp_path / "s1" / "organs.nii.gz", tmp_path / "s2" / "organs.nii.gz"], 3.0, 1, 0)
+
+
+def test_names_that_differ_in_capitals_only_are_one_name(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 0)
+    path = tmp_path / "dataset.json"
+    content = json.loads(path.read_text())
+    content["labels"] = {"0": "background", "1": "Right Ventricle", "2": "right ventricle"}
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="'right ventricle' occurs twice"):
+        read_datalist(path)
+
+
+def test_single_values_without_a_name_are_told_with_their_file(tmp_path: Path, caplog) -> None:
+    write_hearts(tmp_path, 2, 1)
+    for name in ("case1", "case2"):  # one to train on, one to judge
+        path = tmp_path / "labels" / f"{name}.nii.gz"
+        image = nibabel.load(path)
+        labels = np.asarray(image.dataobj).astype(np.int16)
+        labels[:9, :9] = 77
+        nibabel.save(nibabel.Nifti1Image(labels, image.affine), path)
+    patches(tmp_path).fill()
+    assert "case1.nii.gz has the value(s) 77" in caplog.text and "count as background" in caplog.text
+    caplog.clear()
+    evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "report", device="cpu", overlays=0)
+    assert "case2.nii.gz has the value(s) 77" in caplog.text
+    caplog.clear()
+    write_hearts(tmp_path / "whole", 1, 0)
+    patches(tmp_path / "whole").fill()
+    assert not caplog.text

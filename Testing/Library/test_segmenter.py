@@ -356,6 +356,12 @@ def test_flips_are_averaged_where_the_model_allows_them(tmp_path, heart):
     mirrored = flipping.segment((image[::-1], heart.affine), flips=True, probabilities=True).probabilities
     assert not np.allclose(plain, both, atol=1e-4)
     assert np.allclose(both, mirrored[:, ::-1], atol=1e-3)
+    always = tiny(tmp_path, preprocessing={**PREPROCESSING, "flip_axes": [0, 1], "always_flip": [0]})
+    unasked = always.segment((image, heart.affine), probabilities=True).probabilities
+    assert np.allclose(unasked, both, atol=1e-3), "always_flip needs no asking, and takes its own axes only"
+    assert not np.allclose(
+        always.segment((image, heart.affine), flips=True, probabilities=True).probabilities, both, atol=1e-4
+    )
     never = tiny(tmp_path).segment((image, heart.affine), flips=True)
     assert any("mirrored" in note for note in never.info["notes"])
 
@@ -398,3 +404,14 @@ def test_rows_follow_their_texts_when_the_texts_are_exchanged(cardiac, heart, re
     result = cardiac.segment((heart.image, heart.affine), exchanged)
     assert dice(result.mask(right.name), reference.mask(left.name)) > 0.95
     assert dice(result.mask(left.name), reference.mask(right.name)) > 0.95
+
+
+def test_a_label_map_in_place_of_an_image_is_noted_and_odd_wishes_are_refused(tmp_path, heart):
+    segmenter = tiny(tmp_path)
+    labels = np.round(heart.image / heart.image.max() * 3)
+    assert any("as a label map has" in note for note in segmenter.segment((labels, heart.affine)).info["notes"])
+    assert not any("label map" in note for note in segmenter.segment((heart.image, heart.affine)).info["notes"])
+    with pytest.raises(InputError, match="one window must be computed at a time, not -1"):
+        segmenter.segment((heart.image, heart.affine), batch_size=-1)
+    with pytest.raises(ConceptError, match="Nothing is chosen"):
+        segmenter.segment((heart.image, heart.affine), only=[])

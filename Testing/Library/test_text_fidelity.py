@@ -34,7 +34,7 @@ class Reader:
 
     table = choose_concepts
 
-    def segment(self, volume, table, overlap=None):
+    def segment(self, volume, table, overlap=None, flips=False):
         truth = np.select([volume.array[0] > 210, volume.array[0] > 150, volume.array[0] > 60], [3, 1, 2])
         labels = np.zeros(truth.shape, np.uint8)
         for place, row in enumerate(table, start=1):
@@ -95,3 +95,10 @@ def test_a_table_of_one_row_has_nothing_to_exchange():
     probes = {probe.name: probe for probe in all_probes(load_concepts("left-atrium-mr"))}
     assert probes["order"].skipped == probes["swap"].skipped == "there is only one row"
     assert not probes["paraphrase"].skipped
+
+
+def test_nothing_to_judge_is_no_pass(tmp_path, monkeypatch, capsys):
+    data = write_hearts(tmp_path / "data", 1, 2, (0, 0, 0, 0))
+    monkeypatch.setattr(module, "Segmenter", Reader)
+    assert main(["evaluate", "--text-fidelity", "--data", str(data), "-o", str(tmp_path / "out")]) != 0
+    assert "nothing can be judged" in capsys.readouterr().err and not (tmp_path / "out" / "fidelity.json").exists()

@@ -445,3 +445,38 @@ def test_validation_scores_the_network_as_it_is_used(data: Path, settings: list[
     winner = logits.argmax(0).numpy()
     for value, name in enumerate(HEART.names, start=1):
         assert scores[f"dice/{name}"] == pytest.approx(dice(winner == value, label.numpy() == value))
+
+
+def test_frozen_parts_stay_as_they_are_and_the_rest_learns(data, settings, tmp_path):
+    freeze = "freeze=['encoder','head.own_words']"
+    before = a_run(data, [*settings, freeze]).model.state_dict()
+    train([data], None, "acdc", tmp_path / "run", [*settings, freeze])
+    after = load_model(tmp_path / "run" / "last").state_dict()
+    changed = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    assert not any(key.startswith(("encoder.", "head.own_words.")) for key in changed)
+    assert all(any(key.startswith(part) for key in changed) for part in ("decoder.", "fusion.", "head.classifier."))
+    with pytest.raises(
+        TrainingError, match="freeze names encod, which the network has not; its parts are: encoder, decoder"
+    ):
+        a_run(data, [*settings, "freeze=['encod']"])
+    parts = ["text", "encoder", "decoder", "fusion", "head", "auxiliary", "class_embeddings"]
+    with pytest.raises(TrainingError, match="leaves nothing to train"):
+        a_run(data, [*settings, f"freeze={parts}"])
+
+
+def test_a_run_of_which_only_the_best_is_left_is_not_overwritten(data, settings, tmp_path):
+    train([data], None, "acdc", tmp_path / "run", [*settings, "steps=1"])
+    shutil.rmtree(tmp_path / "run" / "last")
+    before = (tmp_path / "run" / "best" / "model.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="already a run in .* choose another folder"):
+        train([data], None, "acdc", tmp_path / "run", [*settings, "steps=1"])
+    assert (tmp_path / "run" / "best" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}"])
+def test_a_damaged_record_is_a_sentence(data, settings, tmp_path, content):
+    train([data], None, "acdc", tmp_path / "run", [*settings, "steps=1"])
+    record = tmp_path / "run" / "last" / "training.json"
+    record.unlink() if content is None else record.write_text(content)
+    with pytest.raises(TrainingError, match="training.json is damaged or missing"):
+        train([data], None, "acdc", tmp_path / "run", [*settings, "steps=1"], resume=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_training import HEART, a_run, small
@@ -13,8 +14,9 @@ from BiPVLSegLib.concepts import CONCEPT_FIELDS
 from BiPVLSegLib.data.rows import FOREIGN, Rows
 from BiPVLSegLib.errors import TrainingError
 from BiPVLSegLib.model import load_model
+from BiPVLSegLib.model.heads import class_vectors
 from BiPVLSegLib.training.loop import train
-from BiPVLSegLib.training.rehearsal import _errors, _wanted, check_rehearsal, rehearse
+from BiPVLSegLib.training.rehearsal import _errors, _read, _wanted, check_rehearsal, rehearse
 
 IMAGE = torch.zeros(1, 1, 32, 32, 8)
 
@@ -96,6 +98,20 @@ def test_with_two_prototypes_a_text_for_two_structures_learns_to_say_both(traine
     assert error() < 0.7 * before
 
 
+def test_more_tables_are_read_with_what_the_teacher_saw(trained, data, settings):
+    run = a_run(data, [*settings, f"init_from={trained}", "rehearsal=1"])
+    seen = torch.randn(len(HEART), 2 * run.model.text.width)
+    tables = [Rows(((0,), (1, 2)), HEART.concepts[:2]), Rows((FOREIGN,), HEART.concepts[2:3])]
+    read = _read(run, tables, seen, np.random.default_rng(0))
+    looked, own = read.chunk(2, -1)
+    half = seen.chunk(2, -1)[0]
+    assert torch.equal(looked[0], half[0]) and torch.allclose(looked[1], half[1:3].mean(0))
+    assert any(torch.equal(looked[2], row) for row in half)
+    first, other = (class_vectors(run.step.text_tokens(table))[0] for table in tables)
+    words = torch.cat([first, other])
+    assert (own - words).std() < 0.3 * words.std(), "their own words, blurred"
+
+
 def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, settings):
     with pytest.raises(TrainingError, match="there is no init_from"):
         check_rehearsal(a_run(data, [*settings, "rehearsal=3"]))
@@ -106,6 +122,8 @@ def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, setting
     run.start_classes = run.start_classes[1:]
     with pytest.raises(TrainingError, match=f"does not know {HEART.names[0]}"):
         check_rehearsal(run)
+    with pytest.raises(TrainingError, match="leaves nothing for the rehearsal"):
+        check_rehearsal(a_run(data, [*settings, f"init_from={trained}", "rehearsal=3", "freeze=['head','fusion']"]))
     with pytest.raises(TrainingError, match="0 with a rehearsal"):
         a_run(data, [*settings, "steps=0"])
 

@@ -87,6 +87,19 @@ def test_a_bad_override_is_refused_with_a_sentence(override: str) -> None:
         "auxiliary_weight=-0.5",
         "rows=some",
         "cache=3",
+        "model.widths=5",
+        "model.widths=[8,16,32,64]",
+        "model.kernels=[3,3,3,3,3]",
+        "model.fusion_heads=0",
+        "model.fusion_mlp=abc",
+        "model.fusion_stages=3",
+        "model.fusion_depth=-1",
+        "model.fusion_attention_ratio=0",
+        "model.auxiliary_levels=[9]",
+        "model.keep_largest=3",
+        "model.unsure_below=7",
+        "model.projection_size=0",
+        "model.use_text=1",
         "preprocessing.spacing=1.5",
         "preprocessing.spacing=[1.5,1.5]",
         "preprocessing.spacing=[1.5,1.5,-2]",
@@ -104,6 +117,7 @@ def test_a_bad_override_is_refused_with_a_sentence(override: str) -> None:
         "preprocessing.overlap=1",
         "preprocessing.flip_axes=0",
         "preprocessing.flip_axes=[0,3]",
+        "preprocessing.always_flip=[3]",
         "preprocessing.modality=7",
         "augmentation.probability=2",
         "augmentation.rotate_degrees=15",
@@ -125,6 +139,15 @@ def test_a_value_out_of_its_range_is_refused_with_what_it_is_and_may_be(override
     name = override.partition("=")[0]
     with pytest.raises(TrainingError, match=rf"^The setting {re.escape(name)} must be .+, not .+\.$"):
         RunSettings.from_preset(ACDC, [override])
+
+
+def test_results_are_averaged_only_over_mirror_images_that_training_shows() -> None:
+    kept = RunSettings.from_preset(ACDC, ["preprocessing.flip_axes=[0,1]", "preprocessing.always_flip=[1]"])
+    assert kept.preprocessing["always_flip"] == [1]
+    with pytest.raises(
+        TrainingError, match=r"always_flip must be some of preprocessing.flip_axes, \[0, 1\], not \[2\]"
+    ):
+        RunSettings.from_preset(ACDC, ["preprocessing.flip_axes=[0,1]", "preprocessing.always_flip=[2]"])
 
 
 @pytest.mark.parametrize(
