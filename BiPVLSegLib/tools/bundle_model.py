@@ -45,6 +45,8 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
         record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
         record["settings"].pop("concepts", None)  # they are in concepts.csv
+        labels = record["settings"]["labels"]
+        record["settings"]["labels"] = [[names, absent] for names, absent, *_synthesis in labels]  # which is long
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{source} has no whole training.json ({error}); give the folder of a training run."
