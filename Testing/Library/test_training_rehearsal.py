@@ -109,7 +109,7 @@ def test_more_tables_are_read_with_what_the_teacher_saw(trained, data, settings)
     assert any(torch.equal(looked[2], row) for row in half)
     first, other = (class_vectors(run.step.text_tokens(table))[0] for table in tables)
     words = torch.cat([first, other])
-    assert (own - words).std() < 0.3 * words.std(), "their own words, blurred"
+    assert 0 < (own - words).std() < 0.5 * words.std(), "their own words, blurred"
 
 
 def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, settings):
