@@ -412,7 +412,8 @@ def test_a_long_run_is_announced(open_panel, phantom):
     Settings().setSecondsPerWindow(*speedKey(find_model("cardiac-mr"), "cpu", "auto"), 600.0)
     panel = open_panel(settings={"device": "cpu"})
     panel.wait_until(lambda: panel.shows("estimateLabel"))
-    assert "about 10 minutes" in panel.text("estimateLabel") and "long run" in panel.text("estimateLabel")
+    # one window, and once more mirrored
+    assert "about 20 minutes" in panel.text("estimateLabel") and "long run" in panel.text("estimateLabel")
 
 
 # ---- sequences -------------------------------------------------------------------------------------------------------
