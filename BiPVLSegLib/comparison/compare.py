@@ -1,11 +1,12 @@
 """Runs a comparison: every variant with every seed, each phase in a process of its own, and the table after every run.
 
-This process waits, and what it takes is nobody's memory: 0.4 GB, since the check of the settings imports torch.
+This process waits and imports no torch, so that its memory is nobody's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -16,8 +17,7 @@ from pathlib import Path
 from ..data.datalist import read_datalist
 from ..data.presets import get_preset
 from ..data.rows import RowSampling
-from ..errors import InputError, OutputError
-from ..training.settings import RunSettings
+from ..errors import InputError, OutputError, TrainingError
 from .job import FAILURE, PHASES, TRAINED, Job, read_result
 from .table import Entry, write_tables
 from .variants import Variant
@@ -65,7 +65,7 @@ def compare(
     Raises:
         BiPVLError: data, preset or folder cannot be used.
     """
-    chosen = get_preset(preset)
+    get_preset(preset)
     output, special, launch = Path(output), special or {}, launch or in_own_process
     unknown = sorted(set(special) - {variant.name for variant in variants})
     if unknown:
@@ -89,8 +89,8 @@ def compare(
                 variant.name, seed, _absolute(data), _absolute(test_data or data), split, limit, preset,
                 None if concepts is None else str(concepts), [*common, *own], asdict(RowSampling()), contents,
             )  # fmt: skip
-            RunSettings.from_preset(chosen, job.overrides)  # refuses what is no setting before anything is written
             jobs.append((folder, job))
+    check_settings(preset, [job.overrides for _, job in jobs])
     try:
         for folder, job in jobs:
             job.put_into(folder)
@@ -128,15 +128,18 @@ def run_job(folder: Path, launch: Launch, report: Callable[[str], None]) -> None
     report(f"mean Dice {100 * (read_result(folder)['mean_dice'] or 0):.2f} %")
 
 
+def check_settings(preset: str, overrides: Sequence[Sequence[str]]) -> None:
+    """Raises TrainingError where one of the ``overrides`` is no setting; asks a process of its own, since that imports torch."""
+    done = _work("check", preset, input=json.dumps(list(overrides)), stdout=subprocess.PIPE, text=True)
+    if done.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise TrainingError(done.stdout.strip() or f"The settings could not be checked (code {done.returncode}).")
+
+
 def in_own_process(phase: str, folder: Path) -> str | None:
     """Runs a phase in a process of its own, so that memory and failures are its own, too."""
-    package = str(Path(__file__).resolve().parents[2])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-    }
-    command = [sys.executable, "-m", "BiPVLSegLib.comparison.work", phase, str(folder.resolve())]
-    code = subprocess.run(command, env=environment).returncode
+    code = _work(phase, str(folder.resolve())).returncode
     if code == 0:
         return None
     if code == INTERRUPTED:
@@ -146,6 +149,13 @@ def in_own_process(phase: str, folder: Path) -> str | None:
     if code < 0:
         return f"its process was ended by signal {-code}; 9 most often means that memory was full"
     return f"its process ended with code {code}"
+
+
+def _work(*arguments: str, **options) -> subprocess.CompletedProcess:
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    command = [sys.executable, "-m", "BiPVLSegLib.comparison.work", *arguments]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, **options)
 
 
 def _absolute(paths: Sequence[str | Path]) -> list[str]:

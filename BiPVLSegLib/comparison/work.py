@@ -1,5 +1,7 @@
 """``python -m BiPVLSegLib.comparison.work train|test FOLDER``: the work of one run, in a process of its own.
 
+``check PRESET`` reads a JSON list of lists of settings from standard input and prints what is wrong with them.
+
 Both phases are those that a user runs: training as ``train`` does it, the test as ``evaluate`` does it, on the inputs' own
 grids with the post-processing of the preset.
 """
@@ -90,6 +92,15 @@ def _parameters(model_folder: Path, freeze_text: bool) -> dict[str, int]:
     return {"parameters": sum(sizes.values()), "trainable_parameters": sum(sizes.values()) - frozen}
 
 
+def check(preset: str) -> None:
+    """Raises TrainingError where the settings on standard input are none of the preset."""
+    from ..data.presets import get_preset
+    from ..training.settings import RunSettings
+
+    for overrides in json.load(sys.stdin):
+        RunSettings.from_preset(get_preset(preset), overrides)
+
+
 WORK = {"train": train, "test": test}
 
 
@@ -123,5 +134,19 @@ def main(phase: str, folder: Path) -> int:
     return 0
 
 
+def main_check(preset: str) -> int:
+    """Runs :func:`check`, prints what is wrong, and returns the exit code."""
+    from ..cli.main import EXIT_ERROR, EXIT_INTERRUPTED
+
+    try:
+        check(preset)
+    except BiPVLError as error:
+        print(error)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(main_check(sys.argv[2]) if sys.argv[1] == "check" else main(sys.argv[1], Path(sys.argv[2])))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..concepts import ConceptSet
-from ..errors import InputError
+from ..errors import BiPVLError, InputError
 from ..results import SegmentationResult
 from .labelled_cases import labelled_cases
 from .metrics import evaluate_case
@@ -38,7 +38,8 @@ def evaluate(
     Results are compared on the input's own grid. Only classes that the data set labels are asked for and scored.
 
     Raises:
-        BiPVLError: the data, the model or the output cannot be used.
+        BiPVLError: the data, the model or the output cannot be used. Where only some of the volumes cannot be read, the report
+            on the others is written before.
     """
     output = Path(output)
     if not 0 <= nsd_tolerance_mm < math.inf:
@@ -46,8 +47,14 @@ def evaluate(
     labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
     datalist, segmenter, table, asked = labelled.datalist, labelled.segmenter, labelled.table, labelled.asked
     rows, found = [], {}
+    info: dict = {}
     for case, volume, truth in labelled:
-        result = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
+        try:
+            result = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
+        except BiPVLError as error:
+            labelled.without(case, error)
+            continue
+        info = result.info
         masks = {name: result.mask(name) for name in asked.names}
         scores = evaluate_case(masks, truth, volume.spacing, nsd_tolerance_mm)
         rows.append(
@@ -55,17 +62,20 @@ def evaluate(
         )
         if overlays:
             found[case.name] = Packed.of(result.labelmap)  # which cases are drawn turns out at the end
+    if not rows:
+        labelled.complain(output)
     details = {
         "data": datalist.name,
         "split": split,
         "model": segmenter.name,
         "concepts": table.name,
-        "device": result.info["device"],
-        "precision": result.info["precision"],
+        "device": info["device"],
+        "precision": info["precision"],
         "flips": flips,
         "overlap": overlap if overlap is not None else segmenter.config.preprocessing["overlap"],
         "nsd_tolerance_mm": nsd_tolerance_mm,
         "seconds": float(np.sum([row["seconds"] for row in rows])),
+        "failed": labelled.failed,
     }
     title = f"{segmenter.name} on {datalist.name}, {split}"
     write_report(output, rows, title, details)
@@ -78,6 +88,7 @@ def evaluate(
         overlay_png(
             output / f"{place}_{name}.png", volume.array[0], masks, colours, volume.affine, truth, f"{name} ({place})"
         )
+    labelled.complain(output)
     return to_table(summarise(rows), title)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..concepts import ConceptSet
 from ..data.datalist import Case, Datalist, read_datalist
 from ..data.dataset import LabelMapping, pair_labels, read_case, warn_of_nameless
-from ..errors import InputError, OutputError
+from ..errors import BiPVLError, Cancelled, InputError, OutputError
 from ..inference.segmenter import Segmenter
 from ..io.volume import Volume
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelledCases:
-    """``asked`` are the rows of ``table`` that the data set labels."""
+    """``asked`` are the rows of ``table`` that the data set labels, ``failed`` the cases that could not be judged, and why."""
 
     datalist: Datalist
     cases: list[Case]
@@ -30,25 +30,49 @@ class LabelledCases:
     table: ConceptSet
     mapping: LabelMapping
     asked: ConceptSet
+    failed: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[Case, Volume, dict[str, np.ndarray]]]:
         """Each case with its volume and the true mask (I, J, K) of every row that was asked for. Shows a progress bar, and
-        warns at the end where no volume had a voxel of any of these rows, or where label values have no name."""
+        warns at the end where no volume had a voxel of any of these rows, or where label values have no name. Cases that
+        cannot be read are passed over (:meth:`without`)."""
         seen, nameless = False, []
         for case in tqdm(self.cases, desc="Evaluating", unit="volume"):
-            volume, label = read_case(case, self.segmenter.config.in_channels)
+            try:
+                volume, label = read_case(case, self.segmenter.config.in_channels)
+            except BiPVLError as error:
+                self.without(case, error)
+                continue
             truth = self._truth(label)
             nameless = nameless or [(values, case.label) for values in [self.mapping.nameless(label)] if values]
             seen = seen or any(mask.any() for mask in truth.values())
             yield case, volume, truth
         if nameless:
             warn_of_nameless(*nameless[0])
-        if not seen:
+        if not seen and len(self.failed) < len(self.cases):
             logger.warning(
                 "Not one voxel of the %d volume(s) of %s has a label value of its \"labels\" (%s). If that is not meant, check "
                 "the values in the label files.",
-                len(self.cases), self.datalist.path, self.datalist.labels,
+                len(self.cases) - len(self.failed), self.datalist.path, self.datalist.labels,
             )  # fmt: skip
+
+    def without(self, case: Case, error: BiPVLError) -> None:
+        """Notes that a case cannot be judged, so that one bad file does not cost the work on all others. Raises the error
+        where it is not about this case alone."""
+        if isinstance(error, Cancelled) or len(self.cases) == 1:
+            raise error
+        self.failed[case.name] = str(error)
+
+    def complain(self, output: Path) -> None:
+        """Raises InputError if cases could not be judged. ``output`` has the report on the others."""
+        if not self.failed:
+            return
+        name, reason = next(iter(self.failed.items()))
+        others = len(self.cases) - len(self.failed)
+        raise InputError(
+            f"{len(self.failed)} of {len(self.cases)} volumes could not be judged"
+            f"{f'; the report in {output} is about the other {others}' if others else ''}. The first is {name}: {reason}"
+        )
 
     def read(self, case: Case) -> tuple[Volume, dict[str, np.ndarray]]:
         """The volume of a case, and the true mask of every row that was asked for."""
@@ -79,7 +103,7 @@ def labelled_cases(
     cases = datalist.labelled(split)
     if limit is not None and limit < 1:
         raise InputError(f"At least one volume must be judged, not {limit}.")
-    cases = cases[:limit]
+    cases = _once(cases, datalist.path)[:limit]
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,3 +113,11 @@ def labelled_cases(
     table = segmenter.choose_concepts(concepts)
     asked = table.select([name for name, known in zip(table.names, mapping.known, strict=True) if known])
     return LabelledCases(datalist, cases, segmenter, table, mapping, asked)
+
+
+def _once(cases: list[Case], path: Path) -> list[Case]:
+    """Each case once: one that is listed again would count twice in every mean."""
+    kept = list({tuple(file.resolve() for file in case.files): case for case in cases}.values())
+    if len(kept) < len(cases):
+        logger.warning("%s lists %d volume(s) more than once; each is judged once.", path, len(cases) - len(kept))
+    return kept

@@ -31,8 +31,8 @@ def write_report(
     """Write ``report.json``, ``report.csv`` (a row per case and class) and ``report.txt`` into ``folder``; each whole
     or not at all.
 
-    ``details`` (model, data, settings) goes into the JSON. Returns what ``summarise`` does. Raises InputError without
-    cases.
+    ``details`` (model, data, settings) goes into the JSON; cases that could not be judged, ``details["failed"]``, are named in
+    the text, too. Returns what ``summarise`` does. Raises InputError without cases.
     """
     summary = summarise(cases)
     document = {
@@ -44,7 +44,7 @@ def write_report(
     texts = {
         "report.json": json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         "report.csv": to_csv(cases),
-        "report.txt": to_table(summary, title) + "\n",
+        "report.txt": "\n".join([to_table(summary, title), *not_judged(document["details"])]) + "\n",
     }
     folder = Path(folder)
     try:
@@ -150,6 +150,11 @@ def to_table(summary: Mapping[str, Any], title: str = "") -> str:
     if any(scores["missed"] or scores["spurious"] for scores in summary["classes"].values()):
         lines.append("A missed or spurious class counts as Dice 0 and NSD 0; its infinite distance is not in HD95.")
     return "\n".join(lines)
+
+
+def not_judged(document: Mapping[str, Any]) -> list[str]:
+    """A line for each case that could not be judged: name and reason are in ``document["failed"]``."""
+    return [f"Not judged: {name}: {reason}" for name, reason in document.get("failed", {}).items()]
 
 
 def _number(value: float | None, factor: float) -> str:

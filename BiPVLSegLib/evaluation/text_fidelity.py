@@ -18,6 +18,7 @@ from ..inference.segmenter import logger as segmenter_log
 from ..io.writing import atomic_path
 from .labelled_cases import labelled_cases
 from .probes import Probe, Table, all_probes
+from .report import not_judged
 
 UNION_AIM = 85.0  # Dice % of a union
 FOREIGN_AIM = 2.0  # % of the foreground that a foreign row may take
@@ -41,7 +42,8 @@ def text_fidelity(
     Dice of a row is taken against the union of the classes that its text describes, over the cases in which they occur.
 
     Raises:
-        BiPVLError: the data, the model or the output cannot be used.
+        BiPVLError: the data, the model or the output cannot be used. Where only some of the volumes cannot be read, the report
+            on the others is written before.
     """
     output = Path(output)
     labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
@@ -56,14 +58,18 @@ def text_fidelity(
                 for tally, probe_table in zip(tallies[probe.name], probe.tables, strict=True):
                     result = segmenter.segment(volume, probe_table.concepts, overlap=overlap, flips=flips)
                     tally.add(result, probe_table, truth, own)
+    judged = len(labelled.cases) - len(labelled.failed)
+    if not judged:
+        labelled.complain(output)
     if not base.scores:
         raise InputError(
-            f"Not one voxel of the {len(labelled.cases)} volume(s) of {labelled.datalist.path} has a label value of the classes "
+            f"Not one voxel of the {judged} volume(s) of {labelled.datalist.path} has a label value of the classes "
             f"that are asked for ({', '.join(asked.names)}), so nothing can be judged."
         )
     document = {
         "title": f"Text fidelity of {segmenter.name} on {labelled.datalist.name}, {split}",
-        "cases": len(labelled.cases),
+        "cases": judged,
+        "failed": labelled.failed,
         "concepts": asked.name,
         "device": own.info["device"],
         "precision": own.info["precision"],
@@ -77,6 +83,7 @@ def text_fidelity(
     ):
         with atomic_path(output / name) as temporary:
             Path(temporary).write_text(content + "\n", encoding="utf-8")
+    labelled.complain(output)
     return text
 
 
@@ -177,7 +184,7 @@ def to_text(document: dict[str, Any]) -> str:
         lines += ["", f"{'One text for several classes':<60}{'Dice %':>8}{'parts drawn apart':>20}"]
     for union in unions:
         lines.append(f"{', '.join(union['means']):<60}{union['dice']:>8.1f}{union['parts']:>20.1f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *not_judged(document)])
 
 
 def _result_and_aim(probe: dict[str, Any]) -> tuple[str, str]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,17 @@ def test_a_process_that_dies_is_a_failure_and_an_interrupt_ends_the_comparison(t
     Ended.returncode = 130
     with pytest.raises(KeyboardInterrupt):
         in_own_process("train", tmp_path)
+
+
+def test_the_process_that_waits_imports_no_torch(data, tmp_path) -> None:
+    code = (
+        "import sys\nfrom BiPVLSegLib.comparison.compare import compare\n"
+        "from BiPVLSegLib.comparison.variants import chosen_variants\n"
+        "compare(sys.argv[1:2], 'acdc', 1, sys.argv[2], chosen_variants(['ours']), launch=lambda *_: 'not run here')\n"
+        "print(sorted({'torch', 'monai', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, data, tmp_path / "out"], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 def test_a_folder_with_other_settings_is_refused(data, settings, tmp_path) -> None:

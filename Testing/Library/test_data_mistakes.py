@@ -13,6 +13,7 @@ import torch
 from tiny_data import HEART_LABELS, heart, save_nifti, write_datalist, write_hearts
 from tiny_training import HEART, a_run
 
+from BiPVLSegLib.cli import main
 from BiPVLSegLib.concepts import ConceptSet, write_csv
 from BiPVLSegLib.data.datalist import check_splits, read_datalist
 from BiPVLSegLib.data.dataset import PatchDataset, Source, pair_labels
@@ -111,6 +112,30 @@ def test_a_split_without_labels_judges_nothing_and_says_so(tmp_path: Path) -> No
     with pytest.raises(InputError, match="At least one"):
         write_hearts(tmp_path, 1, 1)
         evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "report", limit=0)
+
+
+def test_one_bad_volume_does_not_cost_the_judgement_of_the_others(tmp_path: Path, capsys, caplog) -> None:
+    write_hearts(tmp_path, 1, 3)
+    content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+    content["validation"] += content["validation"][2:]
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "images" / "case2.nii.gz").write_bytes(b"no image")
+    for more, name in ([], "report"), (["--text-fidelity"], "fidelity"):
+        arguments = ["evaluate", "--data", str(tmp_path), "--device", "cpu", "-o", str(tmp_path / name), *more]
+        assert main(arguments) != 0
+        told = capsys.readouterr().err
+        assert "1 of 3 volumes could not be judged" in told and "the other 2" in told and "case2.nii.gz" in told
+        report = json.loads((tmp_path / name / f"{name}.json").read_text(encoding="utf-8"))
+        failed = report.get("failed") or report["details"]["failed"]
+        assert list(failed) == ["case2"]
+        assert (len(report["cases"]) if name == "report" else report["cases"]) == 2
+        assert "Not judged: case2: " in (tmp_path / name / f"{name}.txt").read_text(encoding="utf-8")
+    assert "lists 1 volume(s) more than once" in caplog.text
+    for number in (1, 3):
+        (tmp_path / "images" / f"case{number}.nii.gz").write_bytes(b"no image")
+    with pytest.raises(InputError, match="^3 of 3 volumes could not be judged. The first is case1: "):
+        evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "none", device="cpu")
+    assert not list((tmp_path / "none").iterdir())
 
 
 def test_rows_that_are_switched_off_are_neither_trained_nor_judged(data, settings, tmp_path: Path, monkeypatch) -> None:

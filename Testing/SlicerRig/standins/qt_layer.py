@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -46,7 +48,10 @@ def fresh_settings(folder: str | Path | None = None) -> Path:
 
     Returns the folder. Nothing of the user's own settings is read or changed.
     """
-    folder = Path(folder or tempfile.mkdtemp(prefix="settings-"))
+    if folder is None:
+        folder = tempfile.mkdtemp(prefix="settings-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = Path(folder)
     if not QtCore.QCoreApplication.organizationName():
         QtCore.QCoreApplication.setOrganizationName("NA-MIC")
     if not QtCore.QCoreApplication.applicationName():
