@@ -41,6 +41,10 @@ EDITED_TITLE_SHARE = 0.25  # the two sides of an organ pair rarely differ by mor
 GPU_BATCH = 4
 LARGEST_MM = 2500
 SMALLEST_WORKING_SIDE = 8
+_ALONE_NOTE = (
+    "The memory is short, so organs that were not asked for were left out: what was asked for may differ a little from what "
+    "it is beside them."
+)
 
 
 class Segmenter:
@@ -127,7 +131,15 @@ class Segmenter:
         check_field_of_view(volume, grid)
         overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
         part = plan_part(grid, self.config.preprocessing["patch_size"], overlap, region)
-        self._check_memory(part, len(asked), len(table) if probabilities else 0)
+        maps = len(table) if probabilities else 0
+        try:
+            self._check_memory(part, len(asked), maps)
+        except NotEnoughMemoryError:
+            asked = self._asked_rows(table, alone=True)
+            self._check_memory(part, len(asked), maps)
+            text = self._encode(asked)
+            notes.append(_ALONE_NOTE)
+            logger.warning(_ALONE_NOTE)
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
         logits, device = self._run_with_fallback(image, text, part, flips, overlap, batch_size, report, cancel, notes)
@@ -142,9 +154,9 @@ class Segmenter:
         cancel.check()
         if not labelmap.any():
             notes.append("Nothing was found: is this the right model for the volume?")
-        maps = None
+        found = None
         if probabilities:
-            maps = part.on_whole_input(scores_on_input_grid(scores[[place + first for place in keep]], part.grid))
+            found = part.on_whole_input(scores_on_input_grid(scores[[place + first for place in keep]], part.grid))
         info = {
             "model": self.name,
             "concepts": table.name,
@@ -159,7 +171,7 @@ class Segmenter:
         }
         if region is not None:
             info["region"] = region.matrix.tolist()
-        return SegmentationResult(labelmap, volume.affine, table, info, maps, confidence)
+        return SegmentationResult(labelmap, volume.affine, table, info, found, confidence)
 
     def windows(self, working_shape: Sequence[int], overlap: float | None = None) -> int:
         """How many windows a volume of that working size takes."""
@@ -195,14 +207,16 @@ class Segmenter:
         table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
         return dataclasses.replace(table, name=self.config.concepts or table.name)
 
-    def _asked_rows(self, table: ConceptSet) -> list[Concept]:
+    def _asked_rows(self, table: ConceptSet, alone: bool = False) -> list[Concept]:
         """The rows that the network is asked for. The fixed head answers for all its classes, in its own order.
 
         Other heads are asked in an order that follows from the texts alone: sums that are rounded in another order would
-        give other masks here and there, and the order of a table must not matter.
+        give other masks here and there, and the order of a table must not matter. Nor must it matter which other rows are
+        asked for. So as long as all texts are the model's own, its other rows compete, too, unless ``alone``.
         """
         if self.config.head != "fixed":
-            return sorted(table.concepts, key=lambda concept: concept.texts)
+            others = [] if alone else self._competitors(table)
+            return sorted((*table.concepts, *others), key=lambda concept: concept.texts)
         own = {fold_name(c.name): c for c in self.choose_concepts()} | {fold_name(c.name): c for c in table}
         known = [fold_name(name) for name in self.config.classes]
         unknown = [c.name for c in table if fold_name(c.name) not in known]
@@ -217,6 +231,13 @@ class Segmenter:
         """Rows of the table in the model's folder, on or off; none where it has no table."""
         own = self.folder / "concepts.csv"
         return list(read_csv(own)) if own.is_file() else []
+
+    def _competitors(self, table: ConceptSet) -> list[Concept]:
+        """The model's own rows that are not in a table of its own texts. None where a text was edited: it may stand for any of
+        them, as "both kidneys" does. None either where classes do not exclude each other."""
+        own = [] if self.config.nested else [row for row in self._own_rows() if row.enabled]
+        asked = {row.texts for row in table}
+        return [row for row in own if row.texts not in asked] if asked <= {row.texts for row in own} else []
 
     def _smallest_pieces(self, asked: list[Concept]) -> dict[int, float]:
         """Places of the rows that lose small pieces -> what a piece must have of the largest one to stay; 1: the largest alone.

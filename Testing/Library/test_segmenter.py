@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from BiPVLSegLib.concepts import CONCEPT_FIELDS, load_concepts, write_csv
+from BiPVLSegLib.concepts import CONCEPT_FIELDS, ConceptSet, load_concepts, write_csv
 from BiPVLSegLib.data.phantom import cine_phantom
-from BiPVLSegLib.errors import Cancelled, ConceptError, FrameRequiredError, GeometryError, InputError, ModelError
+from BiPVLSegLib.errors import (
+    Cancelled,
+    ConceptError,
+    FrameRequiredError,
+    GeometryError,
+    InputError,
+    ModelError,
+    NotEnoughMemoryError,
+)
 from BiPVLSegLib.inference import segmenter as segmenter_module
 from BiPVLSegLib.inference.cancel import CancelToken
 from BiPVLSegLib.inference.segmenter import Segmenter
@@ -176,6 +186,33 @@ def test_rows_can_be_chosen_and_come_in_table_order(cardiac, heart):
     assert result.concepts.names == ("right ventricle", "left ventricle")
     assert result.labelmap.max() == 2
     assert dice(result.mask("left ventricle"), heart.labels == 3) > 0.6
+
+
+def test_a_structure_is_the_same_whichever_others_are_asked_for(cardiac, heart):
+    """As long as the texts are the model's own. An edited one may stand for several, so no row that was left out competes."""
+    table = cardiac.choose_concepts()
+    everything = cardiac.segment((heart.image, heart.affine))
+    for names in [table.names[:1], table.names[1:3]]:
+        part = cardiac.segment((heart.image, heart.affine), only=names, probabilities=True)
+        assert part.concepts.names == names and len(part.probabilities) == len(names)
+        for name in names:
+            assert everything.mask(name).any() and np.array_equal(part.mask(name), everything.mask(name)), name
+            assert part.confidence[name] == everything.confidence[name]
+    edited = replace(table.select(table.names[:1]).concepts[0], title="both ventricles")
+    assert cardiac._asked_rows(ConceptSet("edited", (edited,))) == [edited]
+
+
+def test_short_memory_leaves_out_what_was_not_asked_for_and_says_so(cardiac, heart, monkeypatch):
+    def short(_self, _part, rows, _maps):
+        if rows > 2:
+            raise NotEnoughMemoryError("crop it")
+
+    monkeypatch.setattr(Segmenter, "_check_memory", short)
+    result = cardiac.segment((heart.image, heart.affine), only=["left ventricle"])
+    assert any("memory is short" in note for note in result.info["notes"])
+    assert dice(result.mask("left ventricle"), heart.labels == 3) > 0.6
+    with pytest.raises(InputError, match="crop it"):
+        cardiac.segment((heart.image, heart.affine))
 
 
 def test_unknown_row_lists_what_there_is(cardiac, heart):
