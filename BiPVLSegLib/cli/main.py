@@ -83,6 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.traceback or not ours or importlib.util.find_spec("BiPVLSegLib.training"):
             raise
         return _failed(options, NOT_PART_OF_THE_EXTENSION, EXIT_ERROR)
+    except OSError as error:
+        if options.traceback:
+            raise
+        what = f"'{error.filename}'" if error.filename else "A file"
+        return _failed(options, f"{what} cannot be read or written ({error.strerror or error}).", EXIT_ERROR)
     except (MemoryError, RuntimeError) as error:
         message = _system_problem(error)
         if options.traceback or message is None:

@@ -48,4 +48,4 @@ def run(options: argparse.Namespace) -> None:
     for name, value in scores.items():
         print(f"  {name.removeprefix('dice/'):<30} {value:.4f}")
     if not scores:
-        print("  (the data set has no validation cases)")
+        print("  (no validation volume shows one of these structures in a label, so there was nothing to judge)")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +15,13 @@ from ..concepts import fold_name
 from ..errors import InputError
 from ..io.volume import ITK_SUFFIXES, NIFTI_SUFFIXES
 
+logger = logging.getLogger(__name__)
+
 SPLITS = ("training", "validation", "test")
 ENDINGS = (".seg.nrrd", *NIFTI_SUFFIXES, *ITK_SUFFIXES)
+BACKGROUND = re.compile(r"background|^(bg|unlabell?ed|clear label|exterior|outside|nothing|none|)$")
+WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+LARGEST_LABEL = 32767  # label volumes are kept in 16 bits
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Datalist:
         return self.cases[name]
 
     def labelled(self, name: str) -> list[Case]:
-        """Cases of a split that have labels.
+        """Cases of a split that have labels. Warns where others have none.
 
         Raises:
             InputError: the split is unknown, or it has none.
@@ -70,6 +77,12 @@ class Datalist:
         cases = [case for case in self.split(name) if case.label is not None]
         if not cases:
             raise InputError(f"No case under '{name}' of {self.path} has a label, so nothing can be judged there.")
+        without = len(self.cases[name]) - len(cases)
+        if without:
+            logger.warning(
+                '%s: %d of %d cases under "%s" have no "label" and are left out.',
+                self.path, without, len(self.cases[name]), name,
+            )  # fmt: skip
         return cases
 
 
@@ -114,13 +127,20 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
 def _labels(path: Path, content: dict) -> dict[str, tuple[int, ...]]:
     labels: dict[str, tuple[int, ...]] = {}
     for key, value in content["labels"].items():
-        name, numbers = (value, [key]) if str(key).lstrip("-").isdigit() else (key, value)
+        name, numbers = (value, [key]) if re.fullmatch(WHOLE_NUMBER, str(key)) else (key, value)
         numbers = numbers if isinstance(numbers, list) else [numbers]
-        if not isinstance(name, str) or not numbers or not all(str(n).lstrip("-").isdigit() for n in numbers):
+        if not isinstance(name, str) or not numbers or not all(re.fullmatch(WHOLE_NUMBER, str(n)) for n in numbers):
             raise InputError(f'{path}: the entry "{key}": {value!r} of "labels" is no pair of a number and a name.')
         values = tuple(int(n) for n in numbers)
-        if values == (0,):
+        if values == (0,) and BACKGROUND.search(fold_name(name)):
             continue
+        if 0 in values:
+            raise InputError(
+                f"{path}: the label value 0 is what belongs to no structure, and \"labels\" gives it to '{name}'; renumber the "
+                "labels."
+            )
+        if not all(0 < number <= LARGEST_LABEL for number in values):
+            raise InputError(f"{path}: '{name}' has {value}; label values are whole numbers from 1 to {LARGEST_LABEL}.")
         if fold_name(name) in map(fold_name, labels):
             raise InputError(f"{path}: the label name '{name}' occurs twice (capitals do not count).")
         for number in values:
@@ -167,13 +187,18 @@ def _stem(file: Path) -> str:
 
 
 def _with_own_names(cases: dict[str, list[Case]]) -> dict[str, tuple[Case, ...]]:
-    """The cases under names that no other volume has: those that share one get that of their folder, or else a number, too."""
+    """The cases under names that no other volume has: those that share one get that of their folder, or else a number, too.
+    Where a split has a volume with several label files, their names are added."""
     names = {case.volume: case.name for split in cases.values() for case in split}
     for further in ([volume.absolute().parent.name for volume in names], range(len(names))):
         often = Counter(names.values())
         pairs = zip(names.items(), further, strict=True)
         names = {volume: f"{more}_{name}" if often[name] > 1 else name for (volume, name), more in pairs}
-    return {split: tuple(replace(case, name=names[case.volume]) for case in own) for split, own in cases.items()}
+    named = {split: [replace(case, name=names[case.volume]) for case in own] for split, own in cases.items()}
+    for own in named.values():
+        often = Counter(name for name, _ in {(case.name, case.label) for case in own})
+        own[:] = [replace(c, name=f"{c.name}_{_stem(c.label)}") if c.label and often[c.name] > 1 else c for c in own]
+    return {split: tuple(own) for split, own in named.items()}
 
 
 def check_splits(datalists: Sequence[Datalist]) -> None:

@@ -19,7 +19,8 @@ import torch
 from torch.utils.data import Dataset
 
 from ..concepts import ConceptSet, fold_name
-from ..errors import InputError, OutputError, TrainingError
+from ..errors import FrameRequiredError, InputError, OutputError, TrainingError
+from ..geometry.grid import largest_distance
 from ..geometry.resample import labels_to_working_grid
 from ..io.volume import Volume, read_labels, read_volume
 from ..io.writing import atomic_path
@@ -29,6 +30,8 @@ from .synthesis import Synthesis, SynthesizeImaged
 from .transforms import crop_places, crop_size, padding, training_transform
 
 logger = logging.getLogger(__name__)
+
+SAME_GRID = 0.05  # of the shortest side of a voxel: how far a label may lie from its image, for headers are rounded
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,22 @@ def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
     """
     if not case.images:
         raise InputError(f"{case.label} has no image; only training can make one from the label map.")
-    volume = read_volume(list(case.images) if len(case.images) > 1 else case.images[0], channels=channels)
+    try:
+        volume = read_volume(list(case.images) if len(case.images) > 1 else case.images[0], channels=channels)
+    except FrameRequiredError as error:
+        raise InputError(
+            f"{case.images[0]} holds {error.frames} frames, and a case of a data set is one; save the frame that is labelled "
+            "as a file of its own."
+        ) from error
     if case.label is None:
         return volume, None
     label = read_labels(case.label)
-    same_grid = label.array.shape[1:] == volume.array.shape[1:] and np.allclose(label.affine, volume.affine, atol=1e-2)
-    if not same_grid:
-        raise InputError(f"The label {case.label} does not lie on the grid of its image {case.images[0]}.")
+    there, here = (f"{case.label} does not lie on the grid of its image {case.images[0]}", label.array.shape[1:])
+    if here != volume.array.shape[1:]:
+        raise InputError(f"The label {there}: it has {here} voxels, and the image {volume.array.shape[1:]}.")
+    apart = largest_distance(here, label.affine, volume.affine)
+    if apart > SAME_GRID * min(volume.spacing):
+        raise InputError(f"The label {there}: voxels of one index lie up to {apart:.3g} mm apart.")
     return volume, label.array[0]
 
 
@@ -290,7 +302,12 @@ class PatchDataset(Dataset):
         stem = f"{key[0]}-{hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:16]}"
         files = [self.cache / f"{stem}-{kind}.npy" for kind in kinds]
         if not all(file.is_file() for file in files):
-            self.cache.mkdir(parents=True, exist_ok=True)
+            try:
+                self.cache.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(
+                    f"The folder '{self.cache}' for preprocessed volumes cannot be made ({error.strerror}); choose another one."
+                ) from error
             for file, tensor in zip(files, make(), strict=True):
                 self._keep(file, tensor)
         # copy-on-write: PyTorch wants arrays that can be written to

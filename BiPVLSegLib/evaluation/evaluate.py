@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import zlib
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from .labelled_cases import labelled_cases
 from .metrics import evaluate_case
 from .overlay import overlay_png
 from .report import summarise, to_table, write_report
+
+PLACES = ("worst", "median", "best", "case")  # what names of pictures begin with
 
 
 def evaluate(
@@ -78,6 +81,7 @@ def evaluate(
         "failed": labelled.failed,
     }
     title = f"{segmenter.name} on {datalist.name}, {split}"
+    _remove_pictures(output)
     write_report(output, rows, title, details)
     colours = {concept.name: table.color_of(concept) for concept in table}
     cases = {case.name: case for case in labelled.cases}
@@ -90,6 +94,17 @@ def evaluate(
         )
     labelled.complain(output)
     return to_table(summarise(rows), title)
+
+
+def _remove_pictures(output: Path) -> None:
+    """Removes the pictures of the report that is there, which would look like those of the new one."""
+    try:
+        cases = json.loads((output / "report.json").read_text(encoding="utf-8"))["cases"]
+        for case in cases:
+            for place in PLACES:
+                (output / f"{place}_{case['case']}.png").unlink(missing_ok=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # no report of ours
 
 
 @dataclass(frozen=True)
@@ -111,11 +126,11 @@ class Packed:
 def _chosen(summary: dict, rows: list[dict], count: int) -> dict[str, str]:
     """Which cases are drawn: name -> file name prefix. Best, median and worst first."""
     chosen: dict[str, str] = {}
-    for place in ("worst", "median", "best"):
+    for place in PLACES[:3]:
         if summary[place]:
             chosen.setdefault(summary[place]["case"], place)
     names = [row["case"] for row in rows if row["case"] not in chosen]
     more = len(names) if count < 0 else max(0, count - len(chosen))
     if 0 <= count < len(chosen):
         chosen = dict(list(chosen.items())[:count])
-    return chosen | dict.fromkeys(names[:more], "case")
+    return chosen | dict.fromkeys(names[:more], PLACES[3])

@@ -104,14 +104,14 @@ def labelled_cases(
     if limit is not None and limit < 1:
         raise InputError(f"At least one volume must be judged, not {limit}.")
     cases = _once(cases, datalist.path)[:limit]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
     segmenter = Segmenter(model, device, precision)
     mapping = pair_labels(datalist, segmenter.table(concepts), segmenter.config.regions)
     table = segmenter.choose_concepts(concepts)
     asked = table.select([name for name, known in zip(table.names, mapping.known, strict=True) if known])
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
     return LabelledCases(datalist, cases, segmenter, table, mapping, asked)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..concepts import ConceptSet
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..inference.segmenter import logger as segmenter_log
 from ..io.writing import atomic_path
 from .labelled_cases import labelled_cases
@@ -48,6 +48,11 @@ def text_fidelity(
     output = Path(output)
     labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
     segmenter, asked = labelled.segmenter, labelled.asked
+    if segmenter.config.head == "fixed":
+        raise ModelError(
+            f"The model '{segmenter.name}' has a fixed head{'' if segmenter.config.use_text else ' and reads no texts'}: "
+            "it answers for its own classes only, so it has no text fidelity to be measured."
+        )
     base, probes = Tally(), all_probes(asked)
     tallies = {probe.name: [Tally() for _ in probe.tables] for probe in probes}
     for _case, volume, truth in labelled:

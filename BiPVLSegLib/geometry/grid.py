@@ -141,6 +141,12 @@ def axis_spacing(affine: np.ndarray) -> tuple[float, float, float]:
     return three(float(length) for length in np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))
 
 
+def largest_distance(shape: Sequence[int], one: np.ndarray, other: np.ndarray) -> float:
+    """How far apart in mm two affines (4, 4) put a voxel of a volume of this shape (I, J, K), at most: at one of its corners."""
+    corners = np.array([[*np.multiply(ends, np.subtract(shape, 1)), 1] for ends in np.ndindex(2, 2, 2)])
+    return float(np.linalg.norm((corners @ (np.asarray(one) - other).T)[:, :3], axis=1).max())
+
+
 def check_affine(affine: np.ndarray) -> None:
     """Raise GeometryError unless ``affine`` is 4x4, finite and has three independent axes."""
     affine = np.asarray(affine, dtype=np.float64)

@@ -71,7 +71,8 @@ def _remove(path: Path) -> None:
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    short = error.errno is None and "written" in str(error)  # what NumPy says of a file that was cut off
+    if short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         reason = "the disk is full; free some space or choose another folder"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         reason = "writing there is not allowed; choose another folder"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..errors import BiPVLError, InputError, ModelError, OutputError
@@ -23,7 +23,7 @@ from ..model import BiPVLSegConfig, load_model
 from ..model.compact import save_compact
 from ..model.loading import quiet
 from ..model_store import find_model, read_config
-from ..training.checkpoint import STATE_VALUES, replace_folder
+from ..training.checkpoint import STATE_VALUES, recover_folder, replace_folder
 
 
 def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below: float | None = None) -> None:
@@ -33,6 +33,7 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
         BiPVLError: a folder is not what it should be, or the target cannot be written.
     """
     source = find_model(run)
+    recover_folder(target)
     if target.is_file() or any(file.name != "README.md" for file in target.glob("*")):  # the card may be there first
         try:
             read_config(target)
@@ -40,7 +41,8 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
             raise OutputError(f"{target} is no model, and would be replaced; choose another folder.") from error
     if target.resolve() == source.resolve() or (target.parent / "last" / STATE_VALUES).is_file():
         raise OutputError(f"{target} belongs to a training run, which would be spoilt; choose another folder.")
-    scores = validation_scores(reports)
+    name = source.parent.name if source.name in ("best", "last") else source.name
+    scores = validation_scores(reports, {name, target.name})
     try:
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
         record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
@@ -75,16 +77,19 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
     replace_folder(target, write)
 
 
-def validation_scores(reports: Sequence[Path]) -> dict[str, float]:
-    """Mean Dice per class and overall from the folders of reports; nothing without reports."""
+def validation_scores(reports: Sequence[Path], models: Collection[str]) -> dict[str, float]:
+    """Mean Dice per class and overall from the folders of reports on a model of one of these names; nothing without reports."""
     scores = {}
     for report in reports:
         try:
-            summary = json.loads((report / "report.json").read_text(encoding="utf-8"))["summary"]
+            document = json.loads((report / "report.json").read_text(encoding="utf-8"))
+            summary, model = document["summary"], document["details"]["model"]
             found = {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
             scores |= {name: dice for name, dice in found.items() if dice is not None}  # None: in no image
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{report} holds no report of evaluate: {error}.") from error
+        if model not in models:
+            raise InputError(f"{report} is about the model '{model}', not about {' or '.join(sorted(models))}.")
     return scores | ({"dice/mean": sum(scores.values()) / len(scores)} if scores else {})
 
 

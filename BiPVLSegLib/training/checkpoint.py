@@ -24,6 +24,7 @@ def replace_folder(folder: Path, write) -> None:
         OutputError: the disk is full or the folder cannot be written.
     """
     temporary, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    recover_folder(folder)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -36,9 +37,9 @@ def replace_folder(folder: Path, write) -> None:
         os.replace(temporary, folder)
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        recover_folder(folder)
         raise OutputError(f"The checkpoint {folder} could not be written ({error}); the one before is kept.") from error
     finally:
+        recover_folder(folder)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

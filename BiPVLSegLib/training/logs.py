@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from ..errors import OutputError
 
 
 class RunLog:
     """Appends rows to ``log.csv`` and the same numbers to TensorBoard.
 
     When a run resumes at ``step``, rows that a killed run wrote past that step are dropped, so that each step occurs once.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written; from all methods.
     """
 
     FIELDS = ("step", "name", "value")
@@ -19,24 +26,36 @@ class RunLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / "log.csv"
-        kept = []
-        if step and self.path.is_file():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
-        temporary = self.path.with_name(".log.csv.new")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.FIELDS)
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(temporary, self.path)
-        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+        with self._told():
+            kept = []
+            if step and self.path.is_file():
+                with open(self.path, newline="", encoding="utf-8") as file:
+                    kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+            temporary = self.path.with_name(".log.csv.new")
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.FIELDS)
+                writer.writeheader()
+                writer.writerows(kept)
+            os.replace(temporary, self.path)
+            self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        with self._told(), open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.FIELDS)
             for name, value in values.items():
                 writer.writerow({"step": step, "name": name, "value": repr(float(value))})
                 self.events.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self.events.close()
+        with self._told():
+            self.events.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"The log of the run in {self.path.parent} cannot be written ({error.strerror or error}); its checkpoints are "
+                "kept. Free some space and go on with --resume."
+            ) from error

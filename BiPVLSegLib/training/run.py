@@ -32,6 +32,7 @@ from .checkpoint import read_training_state
 from .rounding import Rounding
 from .settings import RunSettings
 from .step import TrainingStep
+from .thin import make_thin_safe
 
 
 class TrainingRun:
@@ -81,6 +82,8 @@ class TrainingRun:
                 f"The text encoder '{t.text_encoder}' cannot be loaded ({reason}); give a bundled name or a folder with "
                 "model.safetensors and tokenizer files."
             ) from error
+        if self.device.type == "cpu" and self.dtype == torch.bfloat16:
+            make_thin_safe(self.model)
         self.channels: Channels | None = None
         self.start_classes: tuple[str, ...] = ()
         self.has_statistics = False  # mean and spread of texts, which the trained layers have learnt to read

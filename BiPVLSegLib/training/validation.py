@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..concepts import Concept
-from ..data.dataset import read_case, read_label_map
+from ..data.dataset import read_case, read_label_map, warn_of_nameless
 from ..data.preprocessing import plan_grid, prepare_image
 from ..data.synthesis import SynthesizeImaged
 from ..geometry.resample import labels_to_working_grid
@@ -22,24 +22,29 @@ class Validator:
         self.run = run
         cases = []
         for datalist, mapping, synthesis in zip(run.datalists, run.mappings, run.syntheses, strict=True):
-            if datalist.cases.get("validation"):
-                found = [case for case in datalist.split("validation") if case.label is not None]
-                cases += [(case, mapping, synthesis) for case in found]
+            if any(case.label is not None for case in datalist.cases["validation"]):
+                cases += [(case, mapping, synthesis) for case in datalist.labelled("validation")]
         limit = run.training.validation_cases
         if limit and limit < len(cases):  # spread over the list, so that several data sets and patients are in
             cases = [cases[round(i)] for i in np.linspace(0, len(cases) - 1, limit)]
+        self._told: set[int] = set()
         numbered = list(enumerate(cases))[distributed.rank() :: distributed.count()]  # each process its own
         self.volumes = [
-            (number, *self._load(case, synthesis, number), mapping) for number, (case, mapping, synthesis) in numbered
+            (number, *self._load(case, mapping, synthesis, number), mapping)
+            for number, (case, mapping, synthesis) in numbered
         ]
 
-    def _load(self, case, synthesis, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _load(self, case, mapping, synthesis, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         preprocessing = self.run.settings.preprocessing
         if not case.images:  # one image of the label map, the same at every validation
             label = read_label_map(case, synthesis, preprocessing)
             make_image = SynthesizeImaged(synthesis, preprocessing["intensity"]).set_random_state(seed=number)
             return make_image({"label": label[None]})["image"].half(), label
         volume, label = read_case(case, self.run.model.config.in_channels)
+        nameless = [] if id(mapping) in self._told else mapping.nameless(label)
+        if nameless:
+            self._told.add(id(mapping))
+            warn_of_nameless(nameless, case.label)
         grid = plan_grid(volume.array.shape[1:], volume.affine, preprocessing)
         return prepare_image(volume.array, grid, preprocessing).half(), labels_to_working_grid(label, grid).short()
 

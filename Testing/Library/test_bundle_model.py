@@ -10,7 +10,7 @@ import torch
 from tiny_models import HEART, images, logits_of
 from tiny_training import a_run, small
 
-from BiPVLSegLib.errors import OutputError
+from BiPVLSegLib.errors import InputError, OutputError
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.compact import is_compact
 from BiPVLSegLib.tools.bundle_model import bundle, main, validation_scores
@@ -108,5 +108,15 @@ def test_a_network_without_text_ships_too(data: Path, bert: Path, tmp_path: Path
 
 def test_a_class_that_is_in_no_image_of_a_report_has_no_figure(tmp_path: Path) -> None:
     classes = {"liver": {"dice": {"mean": 0.9}}, "spleen": {"dice": {"mean": None}}}
-    (tmp_path / "report.json").write_text(json.dumps({"summary": {"classes": classes}}))
-    assert validation_scores([tmp_path]) == {"dice/liver": 0.9, "dice/mean": 0.9}
+    document = {"summary": {"classes": classes}, "details": {"model": "mine"}}
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    assert validation_scores([tmp_path], {"mine"}) == {"dice/liver": 0.9, "dice/mean": 0.9}
+    with pytest.raises(InputError, match="about the model 'mine', not about other"):
+        validation_scores([tmp_path], {"other"})
+
+
+def test_its_card_comes_back_after_a_replacement_that_was_killed(trained: Path, shipped: Path) -> None:
+    (shipped / "README.md").write_text("the card", encoding="utf-8")
+    shipped.rename(shipped.with_name(".shipped.old"))
+    bundle(trained, shipped)
+    assert (shipped / "README.md").read_text(encoding="utf-8") == "the card"

@@ -16,16 +16,20 @@ from tiny_training import HEART, a_run
 from BiPVLSegLib.cli import main
 from BiPVLSegLib.concepts import ConceptSet, write_csv
 from BiPVLSegLib.data.datalist import check_splits, read_datalist
-from BiPVLSegLib.data.dataset import PatchDataset, Source, pair_labels
+from BiPVLSegLib.data.dataset import PatchDataset, Source, pair_labels, read_case
 from BiPVLSegLib.data.transforms import AUGMENTATION
-from BiPVLSegLib.errors import ConceptError, InputError
+from BiPVLSegLib.errors import ConceptError, InputError, ModelError, OutputError
 from BiPVLSegLib.evaluation.evaluate import evaluate
 from BiPVLSegLib.evaluation.labelled_cases import labelled_cases
+from BiPVLSegLib.evaluation.text_fidelity import text_fidelity
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
 from BiPVLSegLib.tools.ct_datalist import write as write_bodies
+from BiPVLSegLib.training.loop import train
+from BiPVLSegLib.training.validation import Validator
 
 PREPROCESSING = {**DEFAULT_PREPROCESSING, "spacing": [1.5, 1.5, 10.0], "patch_size": [16, 16, 4]}
+NO_TEXT_LOSSES = ("class_embedding_loss=false", "global_alignment=false", "local_alignment=false")
 OFF = ConceptSet("no-rv", tuple(replace(c, enabled=c.name != "right ventricle") for c in HEART))
 
 
@@ -74,6 +78,95 @@ def test_label_values_that_the_list_does_not_name_are_noticed(tmp_path: Path, ca
     with pytest.raises(InputError, match="Not one voxel"):
         shared.check_found([any(parts) for parts in zip(*halves, strict=True)])
     assert "Not one voxel of the 1 volume(s)" in caplog.text and "check the values" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({"right ventricle": 0, "left ventricle": 1}, "value 0 .*'right ventricle'"),
+        ({"0": "right ventricle", "1": "left ventricle"}, "value 0 .*'right ventricle'"),
+        ({"right ventricle": [0, 1]}, "value 0"),
+        ({"40000": "left ventricle"}, "from 1 to 32767"),
+        ({"-1": "left ventricle"}, "from 1 to 32767"),
+        ({"--1": "left ventricle"}, "no pair"),
+        ({"\u00b2": "left ventricle"}, "no pair"),
+    ],
+)
+def test_label_values_that_no_structure_can_have_are_refused(tmp_path: Path, labels, told) -> None:
+    write_hearts(tmp_path, 1, 0, labels=labels)
+    with pytest.raises(InputError, match=told):
+        read_datalist(tmp_path)
+    write_hearts(tmp_path, 1, 0, labels={"0": "Unlabelled", "3": "left ventricle"})
+    assert read_datalist(tmp_path).labels == {"left ventricle": (3,)}
+
+
+def test_validation_cases_without_a_label_and_nameless_values_in_them_are_told(
+    data, settings, tmp_path, caplog
+) -> None:
+    write_hearts(tmp_path, 2, 2, (0, 1, 2, 7))
+    content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+    content["validation"][0]["lable"] = content["validation"][0].pop("label")
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    Validator(a_run(tmp_path, settings))
+    assert '1 of 2 cases under "validation" have no "label"' in caplog.text
+    assert "case3.nii.gz has the value(s) 7" in caplog.text
+
+
+def test_a_label_that_lies_a_little_off_its_image_is_refused(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 0)
+    path = tmp_path / "labels" / "case0.nii.gz"
+    image = nibabel.load(path)
+    case = read_datalist(tmp_path).split("training")[0]
+    for factor, good in ((1 + 1e-6, True), (1.006, False)):
+        affine = np.diag([1.5 * factor, 1.5, 10, 1])
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj).copy(), affine), path)
+        if good:
+            read_case(case, 1)
+            continue
+        with pytest.raises(InputError, match="lie up to 0.387 mm apart"):
+            read_case(case, 1)
+
+
+def test_a_sequence_as_a_case_is_told_to_be_split(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 0)
+    save_nifti(tmp_path / "images" / "case0.nii.gz", np.stack([heart(0)[0]] * 2, -1), (1.5, 1.5, 10.0))
+    with pytest.raises(InputError, match="holds 2 frames.*file of its own"):
+        read_case(read_datalist(tmp_path).split("training")[0], 1)
+
+
+def test_two_readers_of_one_volume_are_told_apart(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 2)
+    content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+    content["validation"][1]["image"] = content["validation"][0]["image"]
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    assert [case.name for case in read_datalist(tmp_path).split("validation")] == ["case1_case1", "case1_case2"]
+
+
+def test_pictures_of_an_earlier_report_do_not_stay_beside_the_new_one(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 2)
+    for _ in range(2):
+        evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "report", device="cpu", overlays=-1)
+        pictures = list((tmp_path / "report").glob("*.png"))
+        content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+        assert len(pictures) == len(content["validation"])
+        (tmp_path / "dataset.json").write_text(
+            json.dumps(content | {"validation": content["validation"][1:]}), encoding="utf-8"
+        )
+
+
+def test_a_model_without_texts_has_no_text_fidelity(data, settings, tmp_path: Path) -> None:
+    train(
+        [data], None, "acdc", tmp_path / "run", [*settings, "model.use_text=false", "model.head=fixed", *NO_TEXT_LOSSES]
+    )
+    with pytest.raises(ModelError, match="reads no texts"):
+        text_fidelity(data, "validation", tmp_path / "run", tmp_path / "fidelity")
+
+
+def test_a_folder_for_volumes_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="for preprocessed volumes cannot be made"):
+        patches(tmp_path, tmp_path / "file" / "cache").fill()
 
 
 def test_volumes_that_share_a_file_name_keep_names_of_their_own(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Reader:
     name = "a test"
 
     def __init__(self, *_arguments):
-        self.config = SimpleNamespace(in_channels=1, regions={})
+        self.config = SimpleNamespace(in_channels=1, regions={}, head="class-bound")
 
     def choose_concepts(self, concepts=None):
         return CINE
