@@ -97,7 +97,8 @@ class Segmenter:
                 (array, affine) with array (I, J, K), (I, J, K, T) or (C, I, J, K) and affine voxel index -> RAS mm.
             concepts: bundled set, CSV or ConceptSet; None takes the model's own texts. Rows that are not enabled are
                 left out.
-            only: names of the rows to segment.
+            only: names of the rows to segment. A structure is the same whichever others are asked for, as long as all texts are
+                the model's own.
             frame: which frame of a 4-D file, from 0.
             flips: average over mirrored versions along all axes that the model allows, not only along those of its
                 ``always_flip``: slower, and often a little better.
