@@ -31,7 +31,7 @@ from .transforms import crop_places, crop_size, padding, training_transform
 
 logger = logging.getLogger(__name__)
 
-SAME_GRID = 0.05  # of the shortest side of a voxel: how far a label may lie from its image, for headers are rounded
+SAME_GRID = 0.25  # of the shortest side of a voxel: how far a label may lie from its image, for headers are rounded
 
 
 @dataclass(frozen=True)
