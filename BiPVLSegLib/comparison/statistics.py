@@ -47,21 +47,26 @@ def difference(results: Sequence[Result], reference: Sequence[Result]) -> Differ
     """
     seeds = {r["seed"] for r in results} & {r["seed"] for r in reference}
     own, other = (_scores([r for r in side if r["seed"] in seeds]) for side in (results, reference))
-    common = own.keys() & other.keys()
-    if not common:
+    volumes = list(dict.fromkeys(volume for volume, _ in own if any(volume == there for there, _ in other)))
+    classes = list(dict.fromkeys(name for scores in (own, other) for _, name in scores))
+    if not volumes:
         return None
-    volumes, classes = (list(dict.fromkeys(key[part] for key in own if key in common)) for part in (0, 1))
-    each = np.full((len(volumes), len(classes)), np.nan)
-    for volume, name in common:
-        each[volumes.index(volume), classes.index(name)] = own[volume, name] - other[volume, name]
-    mean = float(np.nanmean(each, 0).mean())
-    if len(each) < FEWEST_VOLUMES:
+    # A class that is in none of the labels has a Dice, 0, only where it was invented: the two may have other volumes of it.
+    each = [np.array([[scores.get((v, c), np.nan) for c in classes] for v in volumes]) for scores in (own, other)]
+    once = np.ones((1, len(volumes)))
+    mean = float(_mean_dice(once, each[0])[0] - _mean_dice(once, each[1])[0])
+    if len(volumes) < FEWEST_VOLUMES:
         return Difference(mean)
-    times = np.random.default_rng(0).multinomial(len(each), [1 / len(each)] * len(each), size=DRAWS)
-    with np.errstate(invalid="ignore"):  # a draw may have no volume with a rare class
-        per_class = times @ np.nan_to_num(each) / (times @ ~np.isnan(each))
-    low, high = np.percentile(np.nanmean(per_class, 1), [2.5, 97.5])
+    times = np.random.default_rng(0).multinomial(len(volumes), [1 / len(volumes)] * len(volumes), size=DRAWS)
+    low, high = np.percentile(_mean_dice(times, each[0]) - _mean_dice(times, each[1]), [2.5, 97.5])
     return Difference(mean, float(low), float(high))
+
+
+def _mean_dice(times: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """Mean over classes of the mean over volumes, of Dice (V, C) with NaN where it does not apply, if volumes count so often
+    (draws, V)."""
+    with np.errstate(invalid="ignore"):  # a draw may have no volume with a rare class
+        return np.nanmean(times @ np.nan_to_num(each) / (times @ ~np.isnan(each)), 1)
 
 
 def _scores(results: Sequence[Result]) -> dict[tuple[str, str], float]:

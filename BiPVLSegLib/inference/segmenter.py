@@ -116,8 +116,14 @@ class Segmenter:
         started = time.monotonic()
         report = progress or (lambda _: None)
         cancel = cancel or CancelToken()
-        if overlap is not None and not 0 <= overlap < 1:
-            raise InputError(f"The overlap of the windows must be at least 0 and below 1, not {overlap}.")
+        if overlap is not None and not (isinstance(overlap, (int, float)) and 0 <= overlap < 1):
+            raise InputError(f"The overlap of the windows must be a number from 0 to below 1, not {overlap!r}.")
+        if frame is not None and not isinstance(frame, (int, np.integer)):
+            raise InputError(f"The frame must be a whole number, not {frame!r}.")
+        if region is not None and not isinstance(region, BoxRegion):
+            raise InputError(
+                f"The region must be a BoxRegion (BiPVLSegLib.geometry.region), not {type(region).__name__}."
+            )
         if batch_size is not None and batch_size < 1:
             raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
         table = self.choose_concepts(concepts, only)
@@ -128,7 +134,10 @@ class Segmenter:
         notes = self._notes(volume, table)
         cancel.check()
         report(Progress("preparing"))
-        grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
+        try:
+            grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
+        except GeometryError as error:
+            raise GeometryError(f"'{volume.source}': {error}") from error
         check_field_of_view(volume, grid)
         overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
         part = plan_part(grid, self.config.preprocessing["patch_size"], overlap, region)
@@ -150,7 +159,7 @@ class Segmenter:
         first = 0 if self.config.nested else 1
         shares = {place + first: share for place, share in self._smallest_pieces(asked).items()}
         take_away_small_pieces_(scores, shares, self.config.nested)
-        keep = [asked.index(concept) for concept in table.concepts]
+        keep = self._places(table, asked)
         labelmap, confidence = self._labelmap(scores, keep, part, table)
         cancel.check()
         if not labelmap.any():
@@ -217,7 +226,8 @@ class Segmenter:
         """
         if self.config.head != "fixed":
             others = [] if alone else self._competitors(table)
-            return sorted((*table.concepts, *others), key=lambda concept: concept.texts)
+            first = [rows[0] for rows in self._rivals(table).values()]  # two rows that say the same are one question
+            return sorted((*first, *others), key=lambda concept: concept.texts)
         own = {fold_name(c.name): c for c in self.choose_concepts()} | {fold_name(c.name): c for c in table}
         known = [fold_name(name) for name in self.config.classes]
         unknown = [c.name for c in table if fold_name(c.name) not in known]
@@ -229,16 +239,33 @@ class Segmenter:
         return [own[name] for name in known]
 
     def _own_rows(self) -> list[Concept]:
-        """Rows of the table in the model's folder, on or off; none where it has no table."""
-        own = self.folder / "concepts.csv"
-        return list(read_csv(own)) if own.is_file() else []
+        """Rows of the model's own table, on or off; none where it has no table."""
+        try:
+            return list(self.table())
+        except ConceptError:
+            return []
 
     def _competitors(self, table: ConceptSet) -> list[Concept]:
-        """The model's own rows that are not in a table of its own texts. None where a text was edited: it may stand for any of
-        them, as "both kidneys" does. None either where classes do not exclude each other."""
-        own = [] if self.config.nested else [row for row in self._own_rows() if row.enabled]
-        asked = {row.texts for row in table}
-        return [row for row in own if row.texts not in asked] if asked <= {row.texts for row in own} else []
+        """The model's own rows that are on and not in a table of its own texts. None where a text was edited: it may stand for
+        any of them, as "both kidneys" does. None either where classes do not exclude each other."""
+        own = {} if self.config.nested else {_folded(row): row for row in self._own_rows()}
+        asked = {_folded(row) for row in table}
+        return [row for texts, row in own.items() if row.enabled and texts not in asked] if asked <= own.keys() else []
+
+    def _rivals(self, table: ConceptSet) -> dict[tuple[str, ...], list[Concept]]:
+        """Texts -> the rows that have them. The first gets the voxels: an edited one rather than the model's own."""
+        own = {row.texts: fold_name(row.name) for row in self._own_rows()}
+        rivals: dict[tuple[str, ...], list[Concept]] = {}
+        for row in sorted(table, key=lambda row: (fold_name(row.name) == own.get(row.texts), row.name)):
+            rivals.setdefault(row.texts, []).append(row)
+        return rivals
+
+    def _places(self, table: ConceptSet, asked: list[Concept]) -> list[int]:
+        """Where each row of the table is among those that are asked."""
+        if self.config.head == "fixed":
+            return [asked.index(row) for row in table]
+        texts = [row.texts for row in asked]
+        return [texts.index(row.texts) for row in table]
 
     def _smallest_pieces(self, asked: list[Concept]) -> dict[int, float]:
         """Places of the rows that lose small pieces -> what a piece must have of the largest one to stay; 1: the largest alone.
@@ -366,14 +393,16 @@ class Segmenter:
             labelmap = labelmap_on_input_grid(scores, part.grid, exclusive=False)
             return part.on_whole_input(labelmap), _named(table, confidence)
         winner = scores.argmax(0)
-        confidence = [_mean_where(scores[place + 1], winner == place + 1) for place in keep]
+        values = np.zeros(len(scores), int)  # of the rows in the table, by place; what nobody asked for is background
+        twins = [] if self.config.head == "fixed" else self._rivals(table).values()
+        empty = {row.name for rows in twins for row in rows[1:]}
+        confidence = []
+        for number, (row, place) in enumerate(zip(table, keep, strict=True), start=1):
+            values[place + 1] = values[place + 1] if row.name in empty else number
+            confidence.append(None if row.name in empty else _mean_where(scores[place + 1], winner == place + 1))
         labelmap = labelmap_on_input_grid(scores, part.grid)
-        if keep != list(
-            range(len(scores) - 1)
-        ):  # into the order of the table; what nobody asked for becomes background
-            values = np.zeros(len(scores), labelmap.dtype)
-            values[[place + 1 for place in keep]] = np.arange(1, len(keep) + 1)
-            labelmap = values[labelmap]
+        if values.tolist() != list(range(len(scores))):
+            labelmap = values.astype(labelmap.dtype)[labelmap]
         return part.on_whole_input(labelmap), _named(table, confidence)
 
     def _notes(self, volume: Volume, table: ConceptSet) -> list[str]:
@@ -392,8 +421,15 @@ class Segmenter:
             notes.append("This volume has a few whole numbers only, as a label map has: expect wrong results.")
         if table.modality and modality and table.modality.upper() != modality:
             notes.append(f"The concept texts describe {table.modality} and the model was trained on {modality}.")
-        known = {fold_name(name) for name in self.config.classes}
-        new = [name for name in table.names if fold_name(name) not in known]
+        if not self.config.nested and self.config.head != "fixed":
+            for first, *others in self._rivals(table).values():
+                if others:
+                    names = ", ".join(row.name for row in others)
+                    notes.append(
+                        f"The rows {first.name}, {names} have the same texts: what they describe is drawn as {first.name}."
+                    )
+        known, own = {fold_name(name) for name in self.config.classes}, {_folded(row) for row in self._own_rows()}
+        new = [row.name for row in table if fold_name(row.name) not in known and _folded(row) not in own]
         if known and new:
             notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
         off = {fold_name(row.name) for row in self._own_rows() if not row.enabled}
@@ -450,6 +486,11 @@ def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
     for slab in logits.split(8, dim=1):
         slab.copy_(torch.softmax(slab, 0))
     return logits
+
+
+def _folded(row: Concept) -> tuple[str, ...]:
+    """Its texts, where neither capitals nor spaces count."""
+    return tuple(" ".join(text.casefold().split()) for text in row.texts)
 
 
 def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float | None:

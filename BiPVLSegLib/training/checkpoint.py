@@ -71,6 +71,10 @@ def read_training_state(folder: Path, fingerprint: dict) -> dict:
     """
     try:
         values = json.loads((folder / STATE_VALUES).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"There is nothing to resume in {folder.parent}: it has no checkpoint. Start the run without --resume."
+        ) from error
     except (OSError, ValueError) as error:
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
     if not isinstance(values, dict) or not {"step", "best", "scaler", "fingerprint"} <= values.keys():

@@ -323,6 +323,14 @@ def test_the_difference_is_that_of_the_mean_dice_where_volumes_have_different_cl
     assert found.low <= found.mean <= found.high and found.high - found.low < 0.01, "all volumes of a kind are alike"
 
 
+def test_an_invented_class_counts_in_the_difference_as_in_the_mean_dice() -> None:
+    def of(invented: float | None) -> dict:
+        there = {f"0/{n}": {"heart": 0.9, "tumour": 0.6} for n in range(3)}
+        return {"seed": 0, "cases": there | {f"0/{n}": {"heart": 0.9, "tumour": invented} for n in range(3, 6)}}
+
+    assert difference([of(0.0)], [of(None)]).mean == pytest.approx(-0.15)
+
+
 def test_the_clock_counts_steps_and_leaves_validations_out(tmp_path) -> None:
     import torch
 

@@ -18,7 +18,7 @@ from BiPVLSegLib.concepts import ConceptSet, write_csv
 from BiPVLSegLib.data.datalist import check_splits, read_datalist
 from BiPVLSegLib.data.dataset import PatchDataset, Source, pair_labels, read_case
 from BiPVLSegLib.data.transforms import AUGMENTATION
-from BiPVLSegLib.errors import ConceptError, InputError, ModelError, OutputError
+from BiPVLSegLib.errors import ConceptError, InputError, ModelError, OutputError, TrainingError
 from BiPVLSegLib.evaluation.evaluate import evaluate
 from BiPVLSegLib.evaluation.labelled_cases import labelled_cases
 from BiPVLSegLib.evaluation.text_fidelity import text_fidelity
@@ -162,6 +162,12 @@ def test_a_model_without_texts_has_no_text_fidelity(data, settings, tmp_path: Pa
         text_fidelity(data, "validation", tmp_path / "run", tmp_path / "fidelity")
 
 
+def test_a_run_without_a_checkpoint_is_told_to_start(data, settings, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(TrainingError, match="no checkpoint. Start the run without --resume"):
+        train([data], None, "acdc", tmp_path / "run", settings, resume=True)
+
+
 def test_a_folder_for_volumes_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     write_hearts(tmp_path, 1, 0)
     (tmp_path / "file").write_text("")
@@ -224,6 +230,11 @@ def test_one_bad_volume_does_not_cost_the_judgement_of_the_others(tmp_path: Path
         assert (len(report["cases"]) if name == "report" else report["cases"]) == 2
         assert "Not judged: case2: " in (tmp_path / name / f"{name}.txt").read_text(encoding="utf-8")
     assert "lists 1 volume(s) more than once" in caplog.text
+    save_nifti(tmp_path / "images" / "case2.nii.gz", heart(2)[0], (150.0, 150.0, 1000.0))
+    save_nifti(tmp_path / "labels" / "case2.nii.gz", heart(2)[1], (150.0, 150.0, 1000.0))
+    with pytest.raises(InputError, match="^1 of 3 volumes could not be judged.*case2.*case2.nii.gz'"):
+        text_fidelity(tmp_path, "validation", "cardiac-mr", tmp_path / "huge", device="cpu")
+    assert (tmp_path / "huge" / "fidelity.json").is_file()
     for number in (1, 3):
         (tmp_path / "images" / f"case{number}.nii.gz").write_bytes(b"no image")
     with pytest.raises(InputError, match="^3 of 3 volumes could not be judged. The first is case1: "):

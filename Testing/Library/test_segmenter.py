@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -200,6 +201,48 @@ def test_a_structure_is_the_same_whichever_others_are_asked_for(cardiac, heart):
             assert part.confidence[name] == everything.confidence[name]
     edited = replace(table.select(table.names[:1]).concepts[0], title="both ventricles")
     assert cardiac._asked_rows(ConceptSet("edited", (edited,))) == [edited]
+
+
+def test_capitals_and_spaces_make_no_other_text_and_a_renamed_row_is_known(cardiac, heart, tmp_path):
+    own = cardiac.choose_concepts()
+    row = own.select(["left ventricle"]).concepts[0]
+    loud = ConceptSet("loud", (replace(row, name="LV", title=row.title.upper() + " "),))
+    assert len(cardiac._asked_rows(loud)) == len(own)
+    assert cardiac.segment((heart.image, heart.affine), loud).info["notes"] == []
+    shutil.copytree(cardiac.folder, tmp_path / "model")
+    (tmp_path / "model" / "concepts.csv").unlink()
+    bare = Segmenter(tmp_path / "model", device="cpu")
+    assert len(bare._asked_rows(bare.choose_concepts(only=["left ventricle"]))) == len(own)
+
+
+def test_rows_that_are_off_compete_only_where_they_are_asked_for():
+    segmenter = Segmenter("abdomen-ct", device="cpu")
+    on, everything = segmenter.choose_concepts(), segmenter.table()
+    assert len(on) < len(everything)
+    off = next(row.name for row in everything if not row.enabled)
+    assert len(segmenter._asked_rows(everything.select(["liver"]))) == len(on)
+    assert len(segmenter._asked_rows(everything.select(["liver", off]))) == len(on) + 1
+
+
+def test_of_two_rows_with_the_same_texts_the_edited_one_gets_the_voxels_and_a_note_says_so(cardiac, heart, reference):
+    own = cardiac.choose_concepts()
+    right, left = (own.select([name]).concepts[0] for name in ("right ventricle", "left ventricle"))
+    twin = replace(right, name=left.name, label=left.label)
+    for rows in ((right, twin), (twin, right)):
+        result = cardiac.segment((heart.image, heart.affine), ConceptSet("twins", rows))
+        assert np.array_equal(result.mask("left ventricle"), reference.mask("right ventricle"))
+        assert not result.mask("right ventricle").any() and "right ventricle" not in result.confidence
+        assert any("same texts" in note and "drawn as left ventricle" in note for note in result.info["notes"])
+
+
+def test_settings_of_a_wrong_type_are_one_sentence(cardiac, heart):
+    for settings, told in (
+        ({"frame": "1"}, "whole number"),
+        ({"overlap": "0.5"}, "from 0"),
+        ({"region": np.eye(4)}, "BoxRegion"),
+    ):
+        with pytest.raises(InputError, match=told):
+            cardiac.segment((heart.image, heart.affine), **settings)
 
 
 def test_short_memory_leaves_out_what_was_not_asked_for_and_says_so(cardiac, heart, monkeypatch):
