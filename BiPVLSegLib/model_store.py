@@ -44,6 +44,11 @@ def find_model(name_or_folder: str | os.PathLike) -> Path:
     raise ModelError(f"There is no model '{name_or_folder}'. Known models: {known}. Or give the folder of a model.")
 
 
+def whole_folder(folder: Path) -> Path:
+    """The folder that a model is known by: that of the training run for its ``best`` and ``last``, else its own."""
+    return folder.parent if folder.name in ("best", "last") else folder
+
+
 def read_config(folder: str | os.PathLike) -> dict:
     """``config.json`` of a model folder, checked for kind and version; needs no torch."""
     path = Path(folder) / "config.json"

@@ -13,7 +13,7 @@ from BiPVLSegLib.data.preprocessing import plan_grid
 from BiPVLSegLib.errors import ModelError
 from BiPVLSegLib.geometry.region import BoxRegion
 from BiPVLSegLib.geometry.windows import plan_windows
-from BiPVLSegLib.model_store import read_config
+from BiPVLSegLib.model_store import read_config, whole_folder
 
 # Where nothing was measured yet. The default network took 0.61 s for a window of 96^3 voxels on two cores with bf16 and
 # about twice that in fp32, the Swin network 12 times as long; the time falls with the cores up to about eight.
@@ -27,8 +27,7 @@ _START_SECONDS = 6.0  # the process, the model and the files
 
 def speedKey(modelFolder, device: str, precision: str) -> tuple[str, str]:
     """Under what a measured speed is remembered (``Settings.secondsPerWindow``): two models may have the same name."""
-    folder = Path(modelFolder).resolve()
-    return str(folder.parent if folder.name in ("best", "last") else folder), f"{device}, {precision}"
+    return str(whole_folder(Path(modelFolder).resolve())), f"{device}, {precision}"
 
 
 def estimateSeconds(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..concepts import ConceptSet
-from ..errors import BiPVLError, InputError
+from ..errors import InputError
 from ..results import SegmentationResult
 from .labelled_cases import labelled_cases
 from .metrics import evaluate_case
@@ -51,12 +51,7 @@ def evaluate(
     datalist, segmenter, table, asked = labelled.datalist, labelled.segmenter, labelled.table, labelled.asked
     rows, found = [], {}
     info: dict = {}
-    for case, volume, truth in labelled:
-        try:
-            result = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
-        except BiPVLError as error:
-            labelled.without(case, error)
-            continue
+    for case, volume, truth, result in labelled.segmented(overlap=overlap, flips=flips):
         info = result.info
         masks = {name: result.mask(name) for name in asked.names}
         scores = evaluate_case(masks, truth, volume.spacing, nsd_tolerance_mm)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +17,7 @@ from ..data.dataset import LabelMapping, pair_labels, read_case, warn_of_nameles
 from ..errors import BiPVLError, Cancelled, InputError, OutputError
 from ..inference.segmenter import Segmenter
 from ..io.volume import Volume
+from ..results import SegmentationResult
 
 logger = logging.getLogger(__name__)
 
@@ -32,21 +34,25 @@ class LabelledCases:
     asked: ConceptSet
     failed: dict[str, str] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[tuple[Case, Volume, dict[str, np.ndarray]]]:
-        """Each case with its volume and the true mask (I, J, K) of every row that was asked for. Shows a progress bar, and
-        warns at the end where no volume had a voxel of any of these rows, or where label values have no name. Cases that
-        cannot be read are passed over (:meth:`without`)."""
+    def segmented(self, **settings: Any) -> Iterator[tuple[Case, Volume, dict[str, np.ndarray], SegmentationResult]]:
+        """Each case with its volume, the true mask (I, J, K) of every row that was asked for, and what the model makes of it
+        with these settings of ``Segmenter.segment``. Shows a progress bar, and warns at the end where no volume had a voxel of
+        any of these rows, or where label values have no name. One bad file must not cost the work on all others: cases that
+        cannot be judged go to ``failed``, unless there is no other."""
         seen, nameless = False, []
         for case in tqdm(self.cases, desc="Evaluating", unit="volume"):
             try:
                 volume, label = read_case(case, self.segmenter.config.in_channels)
+                result = self.segmenter.segment(volume, self.asked, **settings)
             except BiPVLError as error:
-                self.without(case, error)
+                if isinstance(error, Cancelled) or len(self.cases) == 1:
+                    raise
+                self.failed[case.name] = str(error)
                 continue
             truth = self._truth(label)
             nameless = nameless or [(values, case.label) for values in [self.mapping.nameless(label)] if values]
             seen = seen or any(mask.any() for mask in truth.values())
-            yield case, volume, truth
+            yield case, volume, truth, result
         if nameless:
             warn_of_nameless(*nameless[0])
         if not seen and len(self.failed) < len(self.cases):
@@ -55,13 +61,6 @@ class LabelledCases:
                 "the values in the label files.",
                 len(self.cases) - len(self.failed), self.datalist.path, self.datalist.labels,
             )  # fmt: skip
-
-    def without(self, case: Case, error: BiPVLError) -> None:
-        """Notes that a case cannot be judged, so that one bad file does not cost the work on all others. Raises the error
-        where it is not about this case alone."""
-        if isinstance(error, Cancelled) or len(self.cases) == 1:
-            raise error
-        self.failed[case.name] = str(error)
 
     def complain(self, output: Path) -> None:
         """Raises InputError if cases could not be judged. ``output`` has the report on the others."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..concepts import ConceptSet
-from ..errors import BiPVLError, InputError, ModelError
+from ..errors import InputError, ModelError
 from ..inference.segmenter import logger as segmenter_log
 from ..io.writing import atomic_path
 from .labelled_cases import labelled_cases
@@ -55,12 +55,7 @@ def text_fidelity(
         )
     base, probes = Tally(), all_probes(asked)
     tallies = {probe.name: [Tally() for _ in probe.tables] for probe in probes}
-    for case, volume, truth in labelled:
-        try:
-            own = segmenter.segment(volume, asked, overlap=overlap, flips=flips)
-        except BiPVLError as error:
-            labelled.without(case, error)
-            continue
+    for _case, volume, truth, own in labelled.segmented(overlap=overlap, flips=flips):
         base.add(own, Table(asked, {name: (name,) for name in asked.names}), truth, own)
         with _without_warnings():  # that the model has not learnt these rows is what is measured
             for probe in probes:

@@ -23,7 +23,7 @@ from ..io.limits import available_memory
 from ..io.volume import Volume
 from ..model import TextTokens
 from ..model.loading import load_model
-from ..model_store import find_model
+from ..model_store import find_model, whole_folder
 from ..results import SegmentationResult
 from .cancel import CancelToken
 from .device import describe_device, resolve_device, resolve_precision
@@ -67,7 +67,7 @@ class Segmenter:
 
     def __init__(self, model: PathLike = "cardiac-mr", device: str = "auto", precision: str = "auto"):
         self.folder = find_model(model)
-        self.name = self.folder.parent.name if self.folder.name in ("best", "last") else self.folder.name
+        self.name = whole_folder(self.folder).name
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self.model = load_model(self.folder).to(self.device)

@@ -22,7 +22,7 @@ from ..errors import BiPVLError, InputError, ModelError, OutputError
 from ..model import BiPVLSegConfig, load_model
 from ..model.compact import save_compact
 from ..model.loading import quiet
-from ..model_store import find_model, read_config
+from ..model_store import find_model, read_config, whole_folder
 from ..training.checkpoint import STATE_VALUES, recover_folder, replace_folder
 
 
@@ -41,8 +41,7 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
             raise OutputError(f"{target} is no model, and would be replaced; choose another folder.") from error
     if target.resolve() == source.resolve() or (target.parent / "last" / STATE_VALUES).is_file():
         raise OutputError(f"{target} belongs to a training run, which would be spoilt; choose another folder.")
-    name = source.parent.name if source.name in ("best", "last") else source.name
-    scores = validation_scores(reports, {name, target.name})
+    scores = validation_scores(reports, {whole_folder(source).name, target.name})
     try:
         record = json.loads((source / "training.json").read_text(encoding="utf-8"))
         record["settings"]["init_from"] = Path(record["settings"]["init_from"]).name  # no path of this computer
