@@ -4,6 +4,7 @@ The library is tested in the environment that nox runs in. Each version of Slice
 environment, which nox makes.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ nox.options.reuse_existing_virtualenvs = True
 # Each click that starts the real worker costs seconds. The stable Slicer gets all tests, the preview all but two files;
 # ``python -m nox -s slicer -- --durations=5`` runs everything on both.
 DEFAULTS = {"5.12": ["--durations=5"], "5.13": ["--durations=5", "-m", "not clicks"]}
+CORES = os.cpu_count() or 1
+WORKERS = min(4, CORES)  # each holds a model or two: up to 2 GB
+SHARED = ("-n", str(WORKERS), "--dist", "loadfile")  # a file's tests share what its fixtures have trained
 RIG, PANEL, PACKAGING = (Path("Testing") / name for name in ("SlicerRig", "Panel", "Packaging"))
 
 
@@ -26,7 +30,10 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def library(session: nox.Session) -> None:
     """Fast tests of the library, and of the extension's package."""
-    session.run(sys.executable, "-m", "pytest", "Testing/Library", str(PACKAGING), *session.posargs)
+    threads = {"OMP_NUM_THREADS": str(CORES // WORKERS)}
+    session.run(
+        sys.executable, "-m", "pytest", "Testing/Library", str(PACKAGING), *SHARED, *session.posargs, env=threads
+    )
 
 
 @nox.session

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..errors import OutputError, TrainingError
@@ -86,6 +86,15 @@ def read_training_state(folder: Path, fingerprint: dict) -> dict:
             "ones or train into a new folder."
         )
     return values
+
+
+def read_statistics(folder: Path) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Mean and spread of texts, (C,) each, of the state of :func:`save_training_state`; None where it has none."""
+    try:
+        with safe_open(folder / STATE_WEIGHTS, "pt") as state:
+            return state.get_tensor("model.text.mean").clone(), state.get_tensor("model.text.std").clone()
+    except (OSError, SafetensorError):
+        return None  # :func:`load_training_state` says what is wrong
 
 
 def load_training_state(folder: Path, run) -> tuple[int, float]:

@@ -28,7 +28,7 @@ from ..model_store import find_model, read_config
 from ..paths import concepts_folder
 from . import distributed
 from .binding import Channels, channels_of
-from .checkpoint import read_training_state
+from .checkpoint import read_statistics, read_training_state
 from .rounding import Rounding
 from .settings import RunSettings
 from .step import TrainingStep
@@ -112,6 +112,11 @@ class TrainingRun:
         self.vectors: dict[str, Tensor] = {}
         if resumed is not None:
             read_training_state(resumed, self.fingerprint())
+            statistics = read_statistics(resumed)
+            if self.model.text is not None and statistics is not None:  # half a minute of all texts of all sets
+                self.model.text.mean.copy_(statistics[0])
+                self.model.text.std.copy_(statistics[1])
+                self.has_statistics = True
         if self.model.text is not None:
             self._prepare_texts()
         self.losses = self._build_losses().to(self.device)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import HEART_LABELS, heart, save_nifti, write_datalist, write_hearts
+from tiny_models import tiny_model
 from tiny_training import HEART, a_run
 
 from BiPVLSegLib.cli import main
@@ -219,8 +220,11 @@ def test_one_bad_volume_does_not_cost_the_judgement_of_the_others(tmp_path: Path
     content["validation"] += content["validation"][2:]
     (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     (tmp_path / "images" / "case2.nii.gz").write_bytes(b"no image")
+    preprocessing = {"spacing": [8.0, 8.0, 10.0], "patch_size": [32, 32, 16], "modality": "MR"}
+    model = str(tmp_path / "untrained")
+    tiny_model(preprocessing=preprocessing, concepts="cine-mr").save_pretrained(model)
     for more, name in ([], "report"), (["--text-fidelity"], "fidelity"):
-        arguments = ["evaluate", "--data", str(tmp_path), "--device", "cpu", "-o", str(tmp_path / name), *more]
+        arguments = ["evaluate", "--data", str(tmp_path), "--model", model, "-o", str(tmp_path / name), *more]
         assert main(arguments) != 0
         told = capsys.readouterr().err
         assert "1 of 3 volumes could not be judged" in told and "the other 2" in told and "case2.nii.gz" in told
@@ -233,12 +237,12 @@ def test_one_bad_volume_does_not_cost_the_judgement_of_the_others(tmp_path: Path
     save_nifti(tmp_path / "images" / "case2.nii.gz", heart(2)[0], (150.0, 150.0, 1000.0))
     save_nifti(tmp_path / "labels" / "case2.nii.gz", heart(2)[1], (150.0, 150.0, 1000.0))
     with pytest.raises(InputError, match="^1 of 3 volumes could not be judged.*case2.*case2.nii.gz'"):
-        text_fidelity(tmp_path, "validation", "cardiac-mr", tmp_path / "huge", device="cpu")
+        text_fidelity(tmp_path, "validation", model, tmp_path / "huge", device="cpu")
     assert (tmp_path / "huge" / "fidelity.json").is_file()
     for number in (1, 3):
         (tmp_path / "images" / f"case{number}.nii.gz").write_bytes(b"no image")
     with pytest.raises(InputError, match="^3 of 3 volumes could not be judged. The first is case1: "):
-        evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "none", device="cpu")
+        evaluate(tmp_path, "validation", model, tmp_path / "none", device="cpu")
     assert not list((tmp_path / "none").iterdir())
 
 

@@ -22,6 +22,7 @@ from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.errors import OutputError, TrainingError
 from BiPVLSegLib.inference.sliding_window import sliding_window_logits
 from BiPVLSegLib.model import load_model
+from BiPVLSegLib.model.text_encoder import StagedTextEncoder
 from BiPVLSegLib.training import checkpoint, loop, validation
 from BiPVLSegLib.training.checkpoint import load_training_state, recover_folder, replace_folder
 from BiPVLSegLib.training.loop import train
@@ -149,6 +150,14 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(
     assert {key: found[key] for key in expected} == expected
     assert same(weights_of(folder / "last"), weights_of(uninterrupted / "last"))
     assert not list(folder.glob(".*"))
+
+
+def test_a_resumed_run_does_not_read_all_concept_sets_again(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    monkeypatch.setattr(StagedTextEncoder, "fit_statistics", lambda *_: pytest.fail("that takes half a minute"))
+    train([data], None, "acdc", tmp_path / "run", settings, resume=True)
 
 
 def test_resuming_with_a_loader_process_changes_nothing(
