@@ -156,6 +156,7 @@ PRESETS = {
                 "spacing": [1.75, 1.75, 1.75],
                 "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
                 "patch_size": [64, 80, 64],
+                "mirror_sides": True,
                 "modality": "MR",
             },
             model={

@@ -8,7 +8,6 @@ one. The wordings that judge a model lie elsewhere (``Resources/Evaluation``) an
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,26 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, read_csv
+from ..concepts.sides import mirrored, mirrored_row
 from ..paths import resources_folder
 
 FIELDS = ("title", *CONCEPT_FIELDS)
 TYPO_SHARES = (0.03, 0.06, 0.1)  # of the letters; each text has one misspelt copy of each kind
 OWN_COPIES = 5  # and the table's own texts, which are what users have before them, so many
 KEYS = "abcdefghijklmnopqrstuvwxyz "
-_PAIRS = (
-    "left right",
-    "lt rt",
-    "lh rh",
-    "sinister dexter",
-    "sinistra dextra",
-    "sinistrum dextrum",
-    "sinistri dextri",
-    "sinistrae dextrae",
-)
-OTHER_SIDE = {a: b for pair in _PAIRS for a, b in (pair.split(), reversed(pair.split()))} | {"l": "r", "r": "l"}
-# single letters only as capitals: "L" and "R" are sides, "l" and "r" are not
-_WORDS = "|".join(f"(?i:{word})" for word in OTHER_SIDE if len(word) > 1)
-SIDES = re.compile(rf"(?<![A-Za-z0-9])(?:{_WORDS}|[LR])(?![A-Za-z0-9])")
 
 
 def wordings_folder() -> Path:
@@ -148,23 +134,10 @@ def misspelled(text: str, share: float, rng: np.random.Generator) -> str:
     return "".join(letters).strip() or text
 
 
-def mirrored(text: str) -> str:
-    """The text for the other side of the body: left and right exchanged, also in their abbreviations and in Latin."""
-
-    def other(found: re.Match) -> str:
-        word = OTHER_SIDE[found[0].lower()]
-        return word.upper() if found[0].isupper() else word.capitalize() if found[0][0].isupper() else word
-
-    return SIDES.sub(other, text)
-
-
 def _mirror_image(rows: dict[str, Concept]) -> dict[str, Concept]:
     """For each structure with a side the texts of its partner, mirrored."""
     partners = {name: rows[mirrored(name)] for name in rows if mirrored(name) != name and mirrored(name) in rows}
-    return {
-        name: replace(row, **{field: mirrored(getattr(row, field)) for field in FIELDS})
-        for name, row in partners.items()
-    }
+    return {name: mirrored_row(row) for name, row in partners.items()}
 
 
 def _texts(row: Concept, writers: Sequence[dict[str, Concept]], synonyms: dict[str, list[str]]) -> dict[str, tuple]:

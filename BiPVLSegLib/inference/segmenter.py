@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..concepts import Concept, ConceptSet, fold_name, load_concepts, read_csv
+from ..concepts.sides import mirrored_row, sides
 from ..data.preprocessing import plan_grid, prepare_image
 from ..errors import ConceptError, GeometryError, InputError, NotEnoughMemoryError
 from ..geometry.grid import WorkingGrid
@@ -30,7 +31,7 @@ from .device import describe_device, resolve_device, resolve_precision
 from .part import Part, plan_part
 from .postprocessing import take_away_small_pieces_
 from .progress import Progress, WindowTimer
-from .sliding_window import count_windows, sliding_window_logits
+from .sliding_window import Mirror, count_windows, sliding_window_logits
 from .source import PathLike, VolumeSource, as_volume
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Segmenter:
         self.model = load_model(self.folder).to(self.device)
         self.config = self.model.config
         self._encoded: tuple[list[tuple[str, ...]], TextTokens] | None = None
+        self._mirrored: tuple[list[Concept], Mirror | None] | None = None
 
     @torch.inference_mode()
     def segment(
@@ -152,7 +154,9 @@ class Segmenter:
             logger.warning(_ALONE_NOTE)
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
-        logits, device = self._run_with_fallback(image, text, part, flips, overlap, batch_size, report, cancel, notes)
+        logits, device = self._run_with_fallback(
+            image, asked, text, part, flips, overlap, batch_size, report, cancel, notes
+        )
         report(Progress("finishing"))
         scores = _probabilities_(logits, self.config.nested)
         part.forget_surroundings_(scores, self.config.nested)
@@ -293,11 +297,28 @@ class Segmenter:
             self._encoded = texts, self.model.encode(asked)
         return self._encoded[1]
 
+    def _mirror(self, asked: list[Concept]) -> Mirror | None:
+        """What to ask of the volume mirrored left-right. None where no row has another side, or no texts are read.
+
+        A row has one if its title names one side, or is that of a row of the model's own on the midline. "Thlamus, lfet" has
+        none that could be found, and "both thalami" none at all.
+        """
+        if self.model.text is None or self.config.head == "fixed":
+            return None
+        if self._mirrored is None or self._mirrored[0] != asked:
+            midline = {_folded(row)[0] for row in self._own_rows() if not sides(row.name)}
+            known = [len(sides(row.title)) == 1 or _folded(row)[0] in midline for row in asked]
+            others = [mirrored_row(row) if has else row for row, has in zip(asked, known, strict=True)]
+            mirror = Mirror(self.model.encode(others), torch.tensor(known)) if any(known) else None
+            self._mirrored = asked, mirror
+        return self._mirrored[1]
+
     # ---- running ---------------------------------------------------------------------------------------------------
 
     def _run_with_fallback(
         self,
         image: torch.Tensor,
+        asked: list[Concept],
         text: TextTokens | None,
         part: Part,
         flips: bool,
@@ -309,8 +330,13 @@ class Segmenter:
     ) -> tuple[torch.Tensor, torch.device]:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
         axes = self.config.preprocessing["flip_axes" if flips else "always_flip"]
+        mirror = self._mirror(asked) if self.config.preprocessing["mirror_sides"] else None
         if flips and not axes:
-            notes.append("This model does not allow mirrored versions, so none were used.")
+            notes.append(
+                "This model does not allow mirrored versions, so none were used."
+                if mirror is None
+                else "This model allows no mirrored versions but the one that it always looks at."
+            )
         cpu = torch.device("cpu")
         for device, batch, accumulate, note in self._attempts(batch_size):
             if note:
@@ -328,6 +354,7 @@ class Segmenter:
                     overlap=overlap,
                     batch_size=batch,
                     flip_axes=axes,
+                    mirror=mirror,
                     plan=part.plan,
                     accumulate_on=accumulate,
                     on_window=timer,

@@ -257,6 +257,7 @@ PREPROCESSING_RULES = {
     "overlap": BELOW_ONE,
     "flip_axes": Rule("a list of different axes out of 0, 1 and 2", _axes),
     "always_flip": Rule("a list of different axes out of 0, 1 and 2", _axes),
+    "mirror_sides": FLAG,
     "modality": TEXT,
 }
 AUGMENTATION_RULES = {
@@ -292,6 +293,12 @@ def _check_flips(preprocessing: Mapping[str, Any]) -> None:
         raise TrainingError(
             f"The setting preprocessing.always_flip must be some of preprocessing.flip_axes, {list(flip_axes)}, not {always}: "
             "the network has not seen the mirror images of others."
+        )
+    if preprocessing["mirror_sides"] and (0 in flip_axes or preprocessing["slice_axis_last"]):
+        raise TrainingError(
+            "With the setting preprocessing.mirror_sides, preprocessing.flip_axes must not have 0 and "
+            "preprocessing.slice_axis_last must be False: the first working axis has to run from left to right, and the network "
+            "has to tell the sides apart."
         )
 
 

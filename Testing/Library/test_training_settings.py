@@ -118,6 +118,7 @@ def test_a_bad_override_is_refused_with_a_sentence(override: str) -> None:
         "preprocessing.flip_axes=0",
         "preprocessing.flip_axes=[0,3]",
         "preprocessing.always_flip=[3]",
+        "preprocessing.mirror_sides=1",
         "preprocessing.modality=7",
         "augmentation.probability=2",
         "augmentation.rotate_degrees=15",
@@ -148,6 +149,11 @@ def test_results_are_averaged_only_over_mirror_images_that_training_shows() -> N
         TrainingError, match=r"always_flip must be some of preprocessing.flip_axes, \[0, 1\], not \[2\]"
     ):
         RunSettings.from_preset(ACDC, ["preprocessing.flip_axes=[0,1]", "preprocessing.always_flip=[2]"])
+    for others in (["preprocessing.flip_axes=[0]"], ["preprocessing.flip_axes=[]"]):  # its slice axis goes last
+        with pytest.raises(TrainingError, match="mirror_sides, .+ from left to right"):
+            RunSettings.from_preset(ACDC, ["preprocessing.mirror_sides=True", *others])
+    sides = ["preprocessing.mirror_sides=True", "preprocessing.flip_axes=[1]", "preprocessing.slice_axis_last=False"]
+    assert RunSettings.from_preset(ACDC, sides).preprocessing["mirror_sides"]
 
 
 @pytest.mark.parametrize(

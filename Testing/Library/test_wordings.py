@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from BiPVLSegLib.concepts import CONCEPT_FIELDS, bundled_concept_sets, fold_name, load_concepts, read_csv
+from BiPVLSegLib.concepts.sides import mirrored
 from BiPVLSegLib.data.rows import RowSampling, draw_rows
-from BiPVLSegLib.data.wordings import load_wordings, mirrored, misspelled, wordings_folder
+from BiPVLSegLib.data.wordings import load_wordings, misspelled, wordings_folder
 from BiPVLSegLib.evaluation.probes import all_probes, evaluation_folder
 
 SETS = sorted(path.stem for path in evaluation_folder().glob("*.csv"))
