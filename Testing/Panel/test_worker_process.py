@@ -105,7 +105,6 @@ def test_requests_go_there_and_events_come_back_in_order(start):
 def test_nothing_waits_even_when_the_worker_does_not_read(start):
     """More than a pipe holds is sent to a worker that reads nothing."""
     worker = start(STUBBORN)
-    assert worker.events() == [] or worker.alive
     assert seconds_of(lambda: [worker.send({"text": "x" * 1000}) for _ in range(1000)]) < 0.05
     collect(worker, "ready")
     assert seconds_of(worker.events) < 0.05
