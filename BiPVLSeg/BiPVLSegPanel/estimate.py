@@ -80,7 +80,7 @@ def countWindows(shape, affine, preprocessing: dict, modelFolder, region=None) -
 def flipCount(preprocessing: dict, flips: bool) -> int:
     """How often each window is computed: once per mirrored version, of those that are asked for or always made."""
     axes = preprocessing.get("flip_axes" if flips else "always_flip") or ()
-    return 2 ** (len(axes) + bool(preprocessing.get("mirror_sides")))
+    return 2 ** (len(axes) + bool(flips and preprocessing.get("mirror_sides")))
 
 
 def describeSeconds(seconds: float) -> str:

@@ -26,11 +26,6 @@ _WORDS = "|".join(f"(?i:{word})" for word in _OTHER if len(word) > 1)
 _SIDES = re.compile(rf"(?<![A-Za-z0-9])(?:{_WORDS}|[LR])(?![A-Za-z0-9])")
 
 
-def sides(text: str) -> set[str]:
-    """Which of ``"left"`` and ``"right"`` a text names, also in abbreviations and in Latin."""
-    return {"left" if word.lower() in _LEFT else "right" for word in _SIDES.findall(text)}
-
-
 def mirrored(text: str) -> str:
     """The text for the other side of the body: left and right exchanged, also in their abbreviations and in Latin."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..concepts import Concept, ConceptSet, fold_name, load_concepts, read_csv
-from ..concepts.sides import mirrored_row, sides
+from ..concepts.sides import mirrored_row
 from ..data.preprocessing import plan_grid, prepare_image
 from ..errors import ConceptError, GeometryError, InputError, NotEnoughMemoryError
 from ..geometry.grid import WorkingGrid
@@ -103,7 +103,8 @@ class Segmenter:
                 the model's own.
             frame: which frame of a 4-D file, from 0.
             flips: average over mirrored versions along all axes that the model allows, not only along those of its
-                ``always_flip``: slower, and often a little better.
+                ``always_flip``: slower, and often a little better. With ``mirror_sides`` also over that mirrored left-right,
+                with left and right exchanged in the model's own texts; rows with other texts are not averaged over it.
             overlap: of the windows, 0 to below 1; None takes the model's.
             batch_size: windows at a time; None takes 1 on the CPU and 4 on a GPU.
             probabilities: also keep a probability volume per class.
@@ -298,17 +299,16 @@ class Segmenter:
         return self._encoded[1]
 
     def _mirror(self, asked: list[Concept]) -> Mirror | None:
-        """What to ask of the volume mirrored left-right. None where no row has another side, or no texts are read.
+        """What to ask of the volume mirrored left-right; None where no texts are read, or none is the model's own.
 
-        A row has one if its title names one side, or is that of a row of the model's own on the midline. "Thlamus, lfet" has
-        none that could be found, and "both thalami" none at all.
+        Edited texts are not averaged: exchanged, they may mislead the network as they stand (a reworded left putamen was lost).
         """
         if self.model.text is None or self.config.head == "fixed":
             return None
         if self._mirrored is None or self._mirrored[0] != asked:
-            midline = {_folded(row)[0] for row in self._own_rows() if not sides(row.name)}
-            known = [len(sides(row.title)) == 1 or _folded(row)[0] in midline for row in asked]
-            others = [mirrored_row(row) if has else row for row, has in zip(asked, known, strict=True)]
+            own = {_folded(row) for row in self._own_rows()}
+            known = [_folded(row) in own for row in asked]
+            others = [mirrored_row(row) for row in asked]
             mirror = Mirror(self.model.encode(others), torch.tensor(known)) if any(known) else None
             self._mirrored = asked, mirror
         return self._mirrored[1]
@@ -330,13 +330,9 @@ class Segmenter:
     ) -> tuple[torch.Tensor, torch.device]:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
         axes = self.config.preprocessing["flip_axes" if flips else "always_flip"]
-        mirror = self._mirror(asked) if self.config.preprocessing["mirror_sides"] else None
-        if flips and not axes:
-            notes.append(
-                "This model does not allow mirrored versions, so none were used."
-                if mirror is None
-                else "This model allows no mirrored versions but the one that it always looks at."
-            )
+        mirror = self._mirror(asked) if flips and self.config.preprocessing["mirror_sides"] else None
+        if flips and not axes and mirror is None:
+            notes.append("No mirrored versions were used: this model allows none, or knows none of the texts.")
         cpu = torch.device("cpu")
         for device, batch, accumulate, note in self._attempts(batch_size):
             if note:

@@ -23,8 +23,8 @@ SIDES = 0  # the working axis from left to right
 
 @dataclass(frozen=True)
 class Mirror:
-    """What the rows say in the volume mirrored left-right: ``text`` as that of the volume, and for each of its N rows whether it
-    has another side to say (``known``, (N,) bool); the others are not averaged."""
+    """What the rows say in the volume mirrored left-right: ``text`` as that of the volume, and for each of its N rows whether
+    that is known (``known``, (N,) bool); the others are not averaged."""
 
     text: TextTokens
     known: Tensor

@@ -21,7 +21,7 @@ DEFAULT_PREPROCESSING: dict[str, Any] = {
     "overlap": 0.5,
     "flip_axes": [],  # working axes that may be mirrored (training augmentation and test-time flips)
     "always_flip": [],  # those of them over whose mirrored versions every result is averaged, whether asked to or not
-    "mirror_sides": False,  # averaged with the volume mirrored left-right, too, with these words exchanged in the texts
+    "mirror_sides": False,  # test-time flips left-right exchange these words in the texts: for what has two sides
     "modality": "",
 }
 
