@@ -12,6 +12,7 @@ import numpy as np
 
 from ..concepts import ConceptSet
 from ..errors import InputError
+from ..geometry.windows import check_overlap
 from ..results import SegmentationResult
 from .labelled_cases import labelled_cases
 from .metrics import evaluate_case
@@ -45,6 +46,7 @@ def evaluate(
             on the others is written before.
     """
     output = Path(output)
+    check_overlap(overlap)
     if not 0 <= nsd_tolerance_mm < math.inf:
         raise InputError(f"The tolerance of the NSD must be a length in mm from 0, not {nsd_tolerance_mm}.")
     labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)

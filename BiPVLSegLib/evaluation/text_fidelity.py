@@ -14,6 +14,7 @@ import numpy as np
 
 from ..concepts import ConceptSet
 from ..errors import InputError, ModelError
+from ..geometry.windows import check_overlap
 from ..inference.segmenter import logger as segmenter_log
 from ..io.writing import atomic_path
 from .labelled_cases import labelled_cases
@@ -46,6 +47,7 @@ def text_fidelity(
             on the others is written before.
     """
     output = Path(output)
+    check_overlap(overlap)
     labelled = labelled_cases(data, split, model, output, concepts, limit, device, precision)
     segmenter, asked = labelled.segmenter, labelled.asked
     if segmenter.config.head == "fixed":

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import InputError
+
+
+def check_overlap(overlap: object) -> None:
+    """Raises InputError unless windows can overlap by this share; None stands for the model's own."""
+    if overlap is not None and not (isinstance(overlap, (int, float)) and 0 <= overlap < 1):
+        raise InputError(f"The overlap of the windows must be a number from 0 to below 1, not {overlap!r}.")
+
 
 @dataclass(frozen=True, eq=False)
 class WindowPlan:

@@ -20,6 +20,7 @@ from ..errors import ConceptError, GeometryError, InputError, NotEnoughMemoryErr
 from ..geometry.grid import WorkingGrid
 from ..geometry.region import BoxRegion
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
+from ..geometry.windows import check_overlap
 from ..io.limits import available_memory
 from ..io.volume import Volume
 from ..model import TextTokens
@@ -119,8 +120,7 @@ class Segmenter:
         started = time.monotonic()
         report = progress or (lambda _: None)
         cancel = cancel or CancelToken()
-        if overlap is not None and not (isinstance(overlap, (int, float)) and 0 <= overlap < 1):
-            raise InputError(f"The overlap of the windows must be a number from 0 to below 1, not {overlap!r}.")
+        check_overlap(overlap)
         if frame is not None and not isinstance(frame, (int, np.integer)):
             raise InputError(f"The frame must be a whole number, not {frame!r}.")
         if region is not None and not isinstance(region, BoxRegion):
@@ -131,6 +131,10 @@ class Segmenter:
             raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
         table = self.choose_concepts(concepts, only)
         asked = self._asked_rows(table)
+        if self.model.text is not None:
+            for number, row in enumerate(self.table(concepts), start=2):  # as a spreadsheet of the whole table counts
+                if row.name in table.names:
+                    self.model.text.check(row, number)
         text = self._encode(asked)
         report(Progress("reading"))
         volume = as_volume(source, frame, self.config.in_channels)

@@ -11,7 +11,7 @@ from ..errors import InputError
 from .limits import is_whole_zlib_stream, require_memory
 from .quiet import stderr_to_log
 from .text_header import TextHeader, read_meta_header, read_nrrd_header
-from .volume_file import VolumeFile, colour_error, volume_shape
+from .volume_file import VolumeFile, colour_error, volume_shape, warn_of_unknown_sides
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -29,6 +29,8 @@ def open_itk_file(path: Path) -> VolumeFile:
     nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
     header = read_nrrd_header(path) if nrrd else read_meta_header(path)
     header.check()
+    if not header.tells_sides:
+        warn_of_unknown_sides(path)
     if header.bytes_needed is not None:
         require_memory(path, 2 * header.bytes_needed)
 
@@ -52,12 +54,8 @@ def open_itk_file(path: Path) -> VolumeFile:
                 image = reader.Execute()
         except RuntimeError as error:
             raise _damaged(path) from error
-        if (
-            not nrrd
-            and header.compressed
-            and not all(is_whole_zlib_stream(file, header.data_offset) for file in header.data_files)
-        ):
-            # SimpleITK's MetaImage reader passes on whatever it could unpack.
+        if header.compressed and not all(is_whole_zlib_stream(file, header.data_offset) for file in header.data_files):
+            # SimpleITK passes on whatever it could unpack, of NRRD without a look at the checksum.
             raise _damaged(path)
         array = itk_array(image).reshape(sizes)
         return array if frame is None or array.ndim == 3 else array[..., frame]

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import GeometryError, InputError
 from .limits import require_enough_bytes, require_memory
-from .volume_file import VolumeFile, check_spacing, colour_error, volume_shape
+from .volume_file import VolumeFile, check_spacing, colour_error, volume_shape, warn_of_unknown_sides
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
@@ -106,7 +106,7 @@ def _affine(header: Nifti1Header, path: Path) -> np.ndarray:
     from nibabel.spatialimages import HeaderDataError
 
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
-        logger.warning("'%s' does not say how the patient lies; left and right may be swapped.", path)
+        warn_of_unknown_sides(path)
     repaired = header.copy()
     silent = logging.Logger("silent", level=logging.CRITICAL + 1)
     try:

@@ -16,6 +16,7 @@ from .limits import require_enough_bytes
 from .volume_file import check_spacing
 
 HEADER_LIMIT = 2**20
+ENCODINGS = ("raw", "ascii", "text", "txt", "hex", "gzip", "gz")  # those of NRRD that SimpleITK reads
 
 NRRD_BYTES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
@@ -32,13 +33,16 @@ META_BYTES = {
     "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
 }  # fmt: skip
 
+_NO_PATIENT = ("scanner", "3d-")  # NRRD's spaces of a device, and of nothing in particular
+
 
 @dataclass(frozen=True)
 class TextHeader:
     """What matters of a header. ``directions`` (3, 3): one row per spatial axis, in mm, or None where not given.
 
     ``kinds`` are NRRD's, one per axis, empty for MetaImage. ``bytes_needed`` is None where the voxel type is unknown,
-    ``bytes_packed`` where the header does not say how many compressed bytes there are.
+    ``bytes_packed`` where the header does not say how many compressed bytes there are. ``tells_sides``: whether the header says
+    how the axes lie in the patient.
     """
 
     path: Path
@@ -51,6 +55,7 @@ class TextHeader:
     spacing: tuple[float, ...] = ()
     kinds: tuple[str, ...] = ()
     bytes_packed: int | None = None
+    tells_sides: bool = True
 
     def check(self) -> None:
         """Raise InputError or GeometryError for what can be told from the header and the sizes of the files."""
@@ -89,6 +94,8 @@ def read_nrrd_header(path: Path) -> TextHeader:
         spacings = tuple(float(value) for value in fields.get("spacings", "").split())
     except (KeyError, ValueError) as error:
         raise _damaged(path) from error
+    if encoding not in ENCODINGS:
+        raise InputError(f"'{path}' is packed as {encoding}, which cannot be read; save it as gzip or raw.")
     if encoding in ("ascii", "text", "txt"):
         item = item and 1
     detached = fields.get("data file", fields.get("datafile"))
@@ -99,12 +106,13 @@ def read_nrrd_header(path: Path) -> TextHeader:
         path=path,
         sizes=sizes,
         bytes_needed=item and int(np.prod(sizes, dtype=object)) * item,
-        compressed=encoding not in ("raw", "ascii", "text", "txt"),
+        compressed=encoding in ("gzip", "gz"),
         data_files=(path,) if detached is None else _detached(path, detached),
-        data_offset=end if detached is None else skip,
+        data_offset=end if detached is None else 0 if encoding in ("gzip", "gz") else skip,  # skipped when unpacked
         directions=directions,
         spacing=spacings,
         kinds=tuple(fields.get("kinds", "").split()),
+        tells_sides=directions is not None and not fields.get("space", "scanner").lower().startswith(_NO_PATIENT),
     )
 
 
@@ -146,6 +154,7 @@ def read_meta_header(path: Path) -> TextHeader:
         directions=directions if dimensions >= 3 else None,
         spacing=spacing[:3],
         bytes_packed=packed,
+        tells_sides=bool(matrix),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import GeometryError, InputError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,10 @@ def volume_shape(sizes: tuple[int, ...], name: str) -> tuple[int, ...]:
             raise InputError(f"'{name}' has {len(sizes)} axes ({_by(sizes)}); give a file with one 3-D volume.")
         sizes = (*sizes[:3], *(extra or [1]))
     return sizes[:3] if sizes[3:] == (1,) else sizes
+
+
+def warn_of_unknown_sides(name: object) -> None:
+    logger.warning("'%s' does not say how the patient lies; left and right may be swapped.", name)
 
 
 def check_spacing(spacing: list[float] | tuple[float, ...] | np.ndarray, name: str) -> None:

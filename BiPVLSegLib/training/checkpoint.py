@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -58,8 +59,9 @@ def save_training_state(folder: Path, run, step: int, best: float) -> None:
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     tensors |= {f"rounding.{index}": steps for index, steps in enumerate(run.rounding.steps)}
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, folder / STATE_WEIGHTS)
     values = {"step": step, "best": best, "scaler": run.scaler.state_dict(), "fingerprint": run.fingerprint()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    save_file(tensors, folder / STATE_WEIGHTS, {"run": _mark(values)})
     (folder / STATE_VALUES).write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 
@@ -77,7 +79,8 @@ def read_training_state(folder: Path, fingerprint: dict) -> dict:
         ) from error
     except (OSError, ValueError) as error:
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
-    if not isinstance(values, dict) or not {"step", "best", "scaler", "fingerprint"} <= values.keys():
+    whole = isinstance(values, dict) and {"step", "best", "scaler", "fingerprint"} <= values.keys()
+    if not whole or not isinstance(values["fingerprint"], dict):
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {STATE_VALUES} is incomplete.")
     different = [key for key, value in fingerprint.items() if values["fingerprint"].get(key) != value]
     if different:
@@ -107,8 +110,30 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
     try:
         # copies: the optimiser would keep the file mapped, and Windows does not replace a mapped file
         tensors = {key: value.clone() for key, value in load_file(folder / STATE_WEIGHTS).items()}
+        with safe_open(folder / STATE_WEIGHTS, "pt") as state:
+            mark = (state.metadata() or {}).get("run")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
+    if mark not in (None, _mark(values)):  # None: of a version before
+        raise TrainingError(
+            f"There is nothing to resume in {folder.parent}: {STATE_WEIGHTS} and {STATE_VALUES} are of different runs or steps."
+        )
+    try:
+        _put_state(run, tensors, values["scaler"])
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise TrainingError(
+            f"There is nothing to resume in {folder.parent}: {STATE_WEIGHTS} is not that of this run ({error})."
+        ) from error
+    return values["step"], values["best"]
+
+
+def _mark(values: dict) -> str:
+    """What tells one state of one run from all others."""
+    return hashlib.sha256(json.dumps([values["step"], values["fingerprint"]], sort_keys=True).encode()).hexdigest()
+
+
+def _put_state(run, tensors: dict[str, torch.Tensor], scaler: dict) -> None:
+    """Raises KeyError, ValueError, TypeError or RuntimeError where the tensors do not fit the run."""
     groups: dict[str, dict] = {"model": {}, "losses": {}, "optimizer": {}, "rounding": {}}
     for key, value in tensors.items():
         kind, _, name = key.partition(".")
@@ -121,5 +146,4 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     run.optimizer.load_state_dict({"state": state, "param_groups": run.optimizer.state_dict()["param_groups"]})
-    run.scaler.load_state_dict(values["scaler"])
-    return values["step"], values["best"]
+    run.scaler.load_state_dict(scaler)

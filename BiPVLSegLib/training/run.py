@@ -248,8 +248,9 @@ class TrainingRun:
         text = self.model.text
         before = [] if text is None else [text.mean.clone(), text.std.clone()]
         missing, unexpected = self.model.load_state_dict(state, strict=False)
-        if unexpected or any(not key.startswith("text.bert.") for key in missing):
-            raise ValueError(f"the state does not fit the model: {missing[:1]} {unexpected[:1]}")
+        wrong = [*unexpected, *(key for key in missing if not key.startswith("text.bert."))]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is in one of state and model only")
         if before and not (torch.equal(before[0], text.mean) and torch.equal(before[1], text.std)):
             self._encode_texts()  # the bundled texts, and with them mean and spread, have changed since the run began
 

@@ -101,6 +101,32 @@ def test_a_flipped_byte_in_compressed_data_is_found(tmp_path, refused, ending):
     refused(path, "damaged")
 
 
+def test_a_nrrd_whose_checksum_alone_tells_of_damage_is_found(tmp_path, refused):
+    path = tmp_path / "scan.nrrd"
+    sitk.WriteImage(as_itk(NOISE, np.eye(4)), str(path), useCompression=True)
+    raw = bytearray(path.read_bytes())
+    raw[-8] ^= 255  # of the checksum
+    path.write_bytes(raw)
+    refused(path, "damaged")
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b"encoding: gzip", b"encoding: bzip2"))
+    refused(path, "packed as bzip2", "save it as gzip")
+
+
+@pytest.mark.parametrize("lost", ["space: left-posterior-superior", "space directions", "TransformMatrix", None])
+def test_a_header_that_does_not_say_how_the_patient_lies_is_warned_of(tmp_path, caplog, lost):
+    path = tmp_path / ("scan.mha" if lost == "TransformMatrix" else "scan.nrrd")
+    sitk.WriteImage(as_itk(NOISE, np.eye(4)), str(path))
+    lines = path.read_bytes().split(b"\n")
+    kept = [line for line in lines if lost is None or not line.startswith(lost.encode())]
+    if lost and lost.startswith("space:"):
+        kept[4:4] = [b"space dimension: 3"]
+    path.write_bytes(b"\n".join(kept))
+    assert (lost is None) == (len(kept) == len(lines) and kept == lines)
+    assert read_volume(path).array.shape[1:] == NOISE.shape
+    assert ("left and right may be swapped" in caplog.text) == (lost is not None)
+
+
 def test_compressed_metaimage_that_simpleitk_would_fill_with_rubbish(tmp_path, refused):
     path = tmp_path / "scan.mha"
     sitk.WriteImage(as_itk(NOISE, np.eye(4)), str(path), useCompression=True)

@@ -246,6 +246,13 @@ def test_one_bad_volume_does_not_cost_the_judgement_of_the_others(tmp_path: Path
     assert not list((tmp_path / "none").iterdir())
 
 
+@pytest.mark.parametrize("judge", [evaluate, text_fidelity])
+def test_an_overlap_that_cannot_be_is_told_before_anything_is_made(data, tmp_path: Path, judge) -> None:
+    with pytest.raises(InputError, match="overlap"):
+        judge(data, "validation", "cardiac-mr", tmp_path / "report", overlap=2)
+    assert not (tmp_path / "report").exists()
+
+
 def test_rows_that_are_switched_off_are_neither_trained_nor_judged(data, settings, tmp_path: Path, monkeypatch) -> None:
     import tiny_training
 

@@ -258,6 +258,13 @@ def test_short_memory_leaves_out_what_was_not_asked_for_and_says_so(cardiac, hea
         cardiac.segment((heart.image, heart.affine))
 
 
+def test_a_text_that_is_too_long_is_named_by_its_row_in_the_table(cardiac, heart):
+    rows = load_concepts("cine-mr")
+    rows = rows.replace(rows.names[2], texture="word " * 400)
+    with pytest.raises(ConceptError, match=rf"^Row 4 \({rows.names[2]}\)"):
+        cardiac.segment((heart.image, heart.affine), rows, only=[rows.names[2]])
+
+
 def test_unknown_row_lists_what_there_is(cardiac, heart):
     with pytest.raises(ConceptError, match="left ventricular myocardium"):
         cardiac.segment((heart.image, heart.affine), only=["spleen"])

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_data import write_hearts, write_left_ventricles
 from tiny_training import HEART, STEPS, a_run, small
 
@@ -259,6 +260,26 @@ def test_a_finished_run_is_not_overwritten_and_nothing_is_not_resumed(
     with pytest.raises(TrainingError, match="nothing to resume"):
         train([data], None, "acdc", tmp_path / "empty", settings, resume=True)
     assert not (tmp_path / "empty").exists()
+
+
+def test_a_state_that_does_not_fit_is_refused(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path
+) -> None:
+    shutil.copytree(uninterrupted / "last", tmp_path / "last")
+    values, weights = tmp_path / "last" / checkpoint.STATE_VALUES, tmp_path / "last" / checkpoint.STATE_WEIGHTS
+    content = json.loads(values.read_text())
+    tensors = {key: value.clone() for key, value in load_file(weights).items()}
+    first = next(key for key in tensors if key.startswith("model.") and not key.startswith("model.text.bert."))
+    save_file({key: value for key, value in tensors.items() if key != first}, weights)
+    with pytest.raises(TrainingError, match=f"nothing to resume.*is not that of this run.*{first[6:]}"):
+        load_training_state(tmp_path / "last", a_run(data, settings))
+    shutil.copy(uninterrupted / "last" / checkpoint.STATE_WEIGHTS, weights)
+    values.write_text(json.dumps({**content, "step": content["step"] - 1}))
+    with pytest.raises(TrainingError, match="different runs or steps"):
+        load_training_state(tmp_path / "last", a_run(data, settings))
+    values.write_text(json.dumps({**content, "fingerprint": None}))
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        load_training_state(tmp_path / "last", a_run(data, settings))
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", "[]"])
