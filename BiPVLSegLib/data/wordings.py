@@ -95,11 +95,16 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
     misspelt = {
         text: tuple(misspelled(text, share, rng) for share in TYPO_SHARES * count) for text, count in copies.items()
     }
-    if concepts.name in _read_json("mirrored.json", []):
+    if has_mirror_images(concepts.name):
         rows = {fold_name(row.name): row for row in concepts}
         images = [_mirror_image(writer) for writer in (rows, *writers)]
         texts = tuple(_joined(pools, _texts(row, images, {})) for pools, row in zip(texts, concepts, strict=True))
     return Wordings(texts, unions, misspelt)
+
+
+def has_mirror_images(set_name: str) -> bool:
+    """Whether left and right structures of a set are mirror images, in their texts, too (``mirrored.json``)."""
+    return set_name in _read_json("mirrored.json", [])
 
 
 def other_writers(set_name: str) -> list[dict[str, Concept]]:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
+from ..concepts.sides import mirrored, mirrored_row
 from ..data.presets import PRESETS
-from ..data.wordings import parts_of, rows_by_name
+from ..data.wordings import has_mirror_images, parts_of, rows_by_name
 from ..paths import resources_folder
 
 TYPOS = 0.05
@@ -59,6 +60,7 @@ def all_probes(concepts: ConceptSet, seed: int = 0) -> list[Probe]:
         Probe("name only", "title without concepts", (_changed(concepts, _without_concepts),), 5.0),
         Probe("description only", "concepts without the name", (_changed(concepts, _without_title),), 10.0),
         _paraphrase(concepts),
+        *_other_side(concepts),
         Probe("typos", "5 % of characters wrong", (_changed(concepts, lambda row: _typos(row, rng)),), 5.0),
         Probe("dropped", "one concept left out everywhere", tuple(_dropped(concepts)), 2.0),
         _foreign(concepts),
@@ -132,6 +134,19 @@ def _paraphrase(concepts: ConceptSet) -> Probe:
     return Probe(
         "paraphrase", done, (_changed(concepts, lambda row: _texts_of(row, wordings[fold_name(row.name)])),), 3.0
     )
+
+
+def _other_side(concepts: ConceptSet) -> list[Probe]:
+    """That writer's words for the left thalamus are right for the right one, too, once left and right are exchanged."""
+    wordings = _wordings(concepts.name)
+    found = {
+        row.name: wordings.get(fold_name(mirrored(row.name))) for row in concepts if mirrored(row.name) != row.name
+    }
+    texts = {name: mirrored_row(other) for name, other in found.items() if other is not None}
+    if not texts or not has_mirror_images(concepts.name):
+        return []
+    table = _changed(concepts, lambda row: _texts_of(row, texts.get(row.name, row)))
+    return [Probe("other side", "reworded texts of the other side, mirrored", (table,), 3.0)]
 
 
 def _wordings(set_name: str) -> dict[str, Concept]:

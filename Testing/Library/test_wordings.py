@@ -156,7 +156,16 @@ def test_probes_ask_for_what_they_say():
 
 def test_every_bundled_set_can_be_probed():
     for name in bundled_concept_sets():
-        assert len(all_probes(load_concepts(name))) == 11
+        assert len(all_probes(load_concepts(name))) == (12 if name == "brain-mr" else 11)
+
+
+def test_held_out_words_for_one_side_are_asked_of_the_other():
+    table = next(p for p in all_probes(load_concepts("brain-mr")) if p.name == "other side").tables[0]
+    held_out = {row.name: row for row in read_csv(evaluation_folder() / "brain-mr.csv")}
+    row = table.concepts.find("right putamen")
+    assert table.meaning[row.name] == (row.name,) and "right striatum" in row.title
+    assert row.texts == tuple(mirrored(text) for text in held_out["left putamen"].texts)
+    assert table.concepts.find("3rd ventricle") == load_concepts("brain-mr").find("3rd ventricle")
 
 
 def test_a_set_made_of_others_has_their_wordings_and_probes():
