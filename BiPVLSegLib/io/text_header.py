@@ -98,6 +98,7 @@ def read_nrrd_header(path: Path) -> TextHeader:
         raise InputError(f"'{path}' is packed as {encoding}, which cannot be read; save it as gzip or raw.")
     if encoding in ("ascii", "text", "txt"):
         item = item and 1
+    packed = encoding in ("gzip", "gz")
     detached = fields.get("data file", fields.get("datafile"))
     if len(sizes) > 3:
         # NaN marks the axis that is not spatial.
@@ -106,9 +107,9 @@ def read_nrrd_header(path: Path) -> TextHeader:
         path=path,
         sizes=sizes,
         bytes_needed=item and int(np.prod(sizes, dtype=object)) * item,
-        compressed=encoding in ("gzip", "gz"),
+        compressed=packed,
         data_files=(path,) if detached is None else _detached(path, detached),
-        data_offset=end if detached is None else 0 if encoding in ("gzip", "gz") else skip,  # skipped when unpacked
+        data_offset=end if detached is None else 0 if packed else skip,  # skipped when unpacked
         directions=directions,
         spacing=spacings,
         kinds=tuple(fields.get("kinds", "").split()),

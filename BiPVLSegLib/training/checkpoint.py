@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ..errors import OutputError, TrainingError
 from ..io.writing import flush
@@ -108,9 +108,9 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
     """
     values = read_training_state(folder, run.fingerprint())
     try:
-        # copies: the optimiser would keep the file mapped, and Windows does not replace a mapped file
-        tensors = {key: value.clone() for key, value in load_file(folder / STATE_WEIGHTS).items()}
         with safe_open(folder / STATE_WEIGHTS, "pt") as state:
+            # copies: the optimiser would keep the file mapped, and Windows does not replace a mapped file
+            tensors = {key: state.get_tensor(key).clone() for key in state.keys()}
             mark = (state.metadata() or {}).get("run")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
