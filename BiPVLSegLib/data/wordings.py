@@ -32,6 +32,15 @@ def wordings_folder() -> Path:
 
 
 @dataclass(frozen=True)
+class UnionText:
+    """One row of a concept set that asks for several of its ``classes``, by name, as one structure."""
+
+    set_name: str
+    classes: tuple[str, ...]
+    row: Concept
+
+
+@dataclass(frozen=True)
 class Union:
     """Several classes asked for as one structure: their indices, and rows that describe them together."""
 
@@ -122,6 +131,23 @@ def rows_by_name(path: Path) -> dict[str, Concept]:
     return {fold_name(row.name): row for row in read_csv(path)}
 
 
+def read_unions(folder: Path) -> list[UnionText]:
+    """The rows in a folder's ``unions.json``: for each set lists of classes, each with rows of name, title and five concepts.
+
+    (Without the fields' names at every text, since there are hundreds.)
+    """
+    path = folder / "unions.json"
+    sets = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return [
+        UnionText(
+            name, tuple(group["classes"]), Concept(*texts[:2], **dict(zip(CONCEPT_FIELDS, texts[2:], strict=True)))
+        )
+        for name, groups in sets.items()
+        for group in groups
+        for texts in group["texts"]
+    ]
+
+
 def misspelled(text: str, share: float, rng: np.random.Generator) -> str:
     """The text with that share of its letters wrong: replaced, left out, doubled or exchanged with the next."""
     letters = list(text)
@@ -162,11 +188,10 @@ def _unions(concepts: ConceptSet) -> tuple[Union, ...]:
     places = {fold_name(name): place for place, name in enumerate(concepts.names)}
     found: dict[tuple[int, ...], list[Concept]] = {}
     sets = parts_of(concepts.name)
-    for entry in _read_json("unions.json", []):
-        members = tuple(sorted(places.get(fold_name(name), -1) for name in entry["classes"]))
-        if entry["set"] in sets and -1 not in members:
-            row = Concept(entry["name"], entry["title"], **{field: entry[field] for field in CONCEPT_FIELDS})
-            found.setdefault(members, []).append(row)
+    for union in read_unions(wordings_folder()):
+        members = tuple(sorted(places.get(fold_name(name), -1) for name in union.classes))
+        if union.set_name in sets and -1 not in members:
+            found.setdefault(members, []).append(union.row)
     return tuple(Union(members, tuple(rows)) for members, rows in found.items())
 
 

@@ -7,7 +7,6 @@ alone do, does another writer's wording. A probe may need several tables (one pe
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
 from ..concepts.sides import mirrored, mirrored_row
 from ..data.presets import PRESETS
-from ..data.wordings import has_mirror_images, parts_of, rows_by_name
+from ..data.wordings import has_mirror_images, parts_of, read_unions, rows_by_name
 from ..paths import resources_folder
 
 TYPOS = 0.05
@@ -178,13 +177,12 @@ def _foreign(concepts: ConceptSet) -> Probe:
 
 def _union(concepts: ConceptSet) -> Probe:
     done, tables, sets = "one text for two or three classes", [], parts_of(concepts.name)
-    path = evaluation_folder() / "unions.json"
-    for entry in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []:
-        names = {fold_name(name): name for name in concepts.names}
-        parts = [names.get(fold_name(name)) for name in entry["classes"]]
-        if entry["set"] not in sets or None in parts:
+    names = {fold_name(name): name for name in concepts.names}
+    for union in read_unions(evaluation_folder()):
+        parts = [names.get(fold_name(name)) for name in union.classes]
+        if union.set_name not in sets or None in parts:
             continue
-        row = Concept(entry["name"], entry["title"], **{name: entry[name] for name in CONCEPT_FIELDS})
+        row = union.row
         rest = [own for own in concepts if own.name not in parts]
         table = replace(concepts, concepts=(row, *rest))
         tables.append(Table(table, {row.name: tuple(parts), **{own.name: (own.name,) for own in rest}}))

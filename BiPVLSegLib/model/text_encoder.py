@@ -18,6 +18,7 @@ from .config import BiPVLSegConfig
 
 TEXTS_PER_CLASS = 6  # title and five concepts
 TEXTS_AT_ONCE = 256
+PADDING = 128  # so many words more than the tokenizer the weights may have, to be a round number
 COLUMNS = ("Title", "Shape", "Location", "Appearance/Density", "Contour/Symmetry", "Internal Texture")
 
 
@@ -202,7 +203,12 @@ class StagedTextEncoder(nn.Module):
             self.bert.embeddings.position_embeddings = nn.Embedding(places, self.width)
             self.bert.config.max_position_embeddings = places
         self.bert.load_state_dict(state)
-        self.tokenizer = load_tokenizer(name_or_folder)
+        tokenizer = load_tokenizer(name_or_folder)
+        if not 0 <= words - len(tokenizer) < PADDING:
+            raise ModelError(
+                f"The tokenizer in {name_or_folder} has {len(tokenizer)} word pieces, its weights {words}; copy the folder again."
+            )
+        self.tokenizer = tokenizer
 
 
 def load_tokenizer(name_or_folder: str | Path):
@@ -210,7 +216,7 @@ def load_tokenizer(name_or_folder: str | Path):
     folder = Path(name_or_folder)
     if folder.is_dir() and not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
         # transformers would make one of five tokens, to which every word is unknown
-        raise ModelError(f"The model in {folder} has no tokenizer.json; copy the model folder again.")
+        raise ModelError(f"The model in {folder} has no vocab.txt and no tokenizer.json; copy the model folder again.")
     try:
         return AutoTokenizer.from_pretrained(str(name_or_folder))
     except Exception as error:  # the tokenizers library raises nothing more special than Exception

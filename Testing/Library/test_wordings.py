@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from BiPVLSegLib.concepts import CONCEPT_FIELDS, bundled_concept_sets, fold_name, load_concepts, read_csv
+from BiPVLSegLib.concepts import bundled_concept_sets, fold_name, load_concepts, read_csv
 from BiPVLSegLib.concepts.sides import mirrored
 from BiPVLSegLib.data.rows import RowSampling, draw_rows
-from BiPVLSegLib.data.wordings import load_wordings, misspelled, wordings_folder
+from BiPVLSegLib.data.wordings import load_wordings, misspelled, read_unions, wordings_folder
 from BiPVLSegLib.evaluation.probes import all_probes, evaluation_folder
 
 SETS = sorted(path.stem for path in evaluation_folder().glob("*.csv"))
@@ -30,10 +30,7 @@ def runs_of(text: str, length: int) -> set[tuple[str, ...]]:
 
 def evaluation_texts(name: str) -> list[str]:
     texts = [text for row in read_csv(evaluation_folder() / f"{name}.csv") for text in row.texts if text]
-    for entry in json.loads((evaluation_folder() / "unions.json").read_text(encoding="utf-8")):
-        if entry["set"] == name:
-            texts += [entry[field] for field in ("title", *CONCEPT_FIELDS)]
-    return texts
+    return texts + [t for union in read_unions(evaluation_folder()) if union.set_name == name for t in union.row.texts]
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -64,8 +61,9 @@ def test_every_synonym_and_union_names_known_structures():
         everything = [fold_name(word) for group in synonyms.values() for word in group]
         assert len(everything) == len(set(everything)), f"{name}: one synonym for two structures"
     for folder in (wordings_folder(), evaluation_folder()):
-        for entry in json.loads((folder / "unions.json").read_text(encoding="utf-8")):
-            load_concepts(entry["set"]).select(entry["classes"])
+        for union in read_unions(folder):
+            assert union.row.name and all(union.row.texts)
+            load_concepts(union.set_name).select(union.classes)
 
 
 def draws(sampling: RowSampling, count: int = 200) -> list:

@@ -10,7 +10,7 @@ from BiPVLSegLib.concepts import Concept, ConceptSet, load_concepts
 from BiPVLSegLib.model import BiPVLSegConfig, BiPVLSegModel, build_model
 from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
 
-VOCABULARY = 9622  # of the bundled tokenizer
+VOCABULARY = len(load_tokenizer(text_encoder_folder("minilm")))
 BERT = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
