@@ -467,7 +467,7 @@ class Segmenter:
             )
         for note in notes:
             logger.warning(note)
-        return notes
+        return [*volume.notes, *notes]  # the first were logged as the volume was read
 
 
 def segment(

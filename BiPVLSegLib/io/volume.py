@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,11 +30,13 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """``array`` (C, I, J, K) of any real dtype, ``affine`` (4x4) voxel index -> RAS mm, ``source`` for messages."""
+    """``array`` (C, I, J, K) of any real dtype, ``affine`` (4x4) voxel index -> RAS mm, ``source`` for messages, ``notes``: the
+    warnings of its reading, with names of files without their folders."""
 
     array: np.ndarray
     affine: np.ndarray
     source: str
+    notes: tuple[str, ...] = ()
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -54,9 +58,13 @@ def read_volume(
 
     Raises InputError, GeometryError, FrameRequiredError, each with a sentence that names the file.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return check_volume(_read_one(Path(source), frame, channels), allow_single_slice)
-    paths = [Path(path) for path in source]
+    paths = [Path(path) for path in ([source] if isinstance(source, (str, os.PathLike)) else source)]
+    with _Warnings(*paths) as warnings:
+        volume = _read_channels(paths, frame, channels, allow_single_slice)
+    return replace(volume, notes=tuple(warnings.notes))
+
+
+def _read_channels(paths: list[Path], frame: int | None, channels: int, allow_single_slice: bool) -> Volume:
     if len(paths) == 1:
         return check_volume(_read_one(paths[0], frame, channels), allow_single_slice)
     if len(paths) != channels:
@@ -117,7 +125,32 @@ def volume_from_array(
     shape = volume_shape(array.shape, source)
     array = array.reshape(shape)
     file = VolumeFile(source, shape, np.array(affine, dtype=np.float64), lambda index: _frame_of(array, index))
-    return check_volume(_select(file, frame, channels), allow_single_slice)
+    with _Warnings() as warnings:
+        volume = check_volume(_select(file, frame, channels), allow_single_slice)
+    return replace(volume, notes=tuple(warnings.notes))
+
+
+class _Warnings(logging.Handler):
+    """Hears what this package's readers warn of in this thread while it is entered: results carry that, too, and no folders."""
+
+    def __init__(self, *paths: Path) -> None:
+        super().__init__(logging.WARNING)
+        self.notes: list[str] = []
+        self.paths, self.readers, self.thread = paths, logging.getLogger(__package__), threading.get_ident()
+
+    def __enter__(self) -> _Warnings:
+        self.readers.addHandler(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.readers.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            note = record.getMessage()
+            for path in self.paths:
+                note = note.replace(str(path), path.name)
+            self.notes.append(note)
 
 
 def _read_one(path: Path, frame: int | None, channels: int) -> Volume:

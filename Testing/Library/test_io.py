@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -126,6 +127,26 @@ def test_nifti_orientation_follows_nibabel(tmp_path, ct, caplog):
             volume = read_volume(tmp_path / f"{name}.nii")
         np.testing.assert_allclose(volume.affine, nibabel.load(tmp_path / f"{name}.nii").affine, atol=1e-6)
         assert ("left and right" in caplog.text) == (name == "neither")
+
+
+def test_what_was_warned_of_stays_with_the_volume_without_folders(tmp_path, monkeypatch, ct):
+    array, affine = ct
+    monkeypatch.chdir(tmp_path)
+    folder = Path("Jane Doe")
+    folder.mkdir()
+    for name, code, value in (("fine", 1, 0), ("nowhere", 0, np.nan)):
+        voxels = array.astype(np.float32)
+        voxels[0, 0, 0] = value
+        image = nibabel.Nifti1Image(voxels, affine)
+        image.set_sform(affine, code=code)
+        image.set_qform(affine, code=0)
+        nibabel.save(image, folder / f"{name}.nii")
+    assert read_volume(folder / "fine.nii").notes == ()
+    sides, hole = read_volume(folder / "nowhere.nii").notes
+    assert read_volume(tmp_path / folder / "nowhere.nii").notes == (sides, hole)
+    assert sides == "'nowhere.nii' does not say how the patient lies; left and right may be swapped."
+    assert hole.startswith("'nowhere.nii' has 1 voxels without intensity")
+    assert volume_from_array(voxels, affine).notes[0].startswith("'array' has 1 voxels")
 
 
 def test_nifti_scale_factor_is_applied_in_single_precision_only_where_there_is_one(tmp_path, ct):

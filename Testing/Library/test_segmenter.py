@@ -489,6 +489,13 @@ def test_modality_and_unknown_organs_are_noted(cardiac):
     assert any("not trained on: liver" in note for note in result.info["notes"])
 
 
+def test_warnings_of_reading_are_among_the_notes_of_the_result(tmp_path, heart):
+    image = heart.image.astype(np.float32)
+    image[0, 0, 0] = np.inf
+    notes = tiny(tmp_path).segment((image, heart.affine)).info["notes"]
+    assert sum("1 voxels without intensity" in note for note in notes) == 1
+
+
 @pytest.mark.parametrize("factor", [0.001, 30])
 def test_impossible_spacing_is_a_sentence(tmp_path, heart, factor):
     with pytest.raises(GeometryError, match="spacing"):
