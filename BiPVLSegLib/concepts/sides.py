@@ -36,6 +36,17 @@ def mirrored(text: str) -> str:
     return _SIDES.sub(other, text)
 
 
+def side_of(text: str) -> str | None:
+    """The first word for a side in the text, as it stands there."""
+    found = _SIDES.search(text)
+    return found and found[0]
+
+
+def without_side(text: str) -> str:
+    """The text without its first word for a side."""
+    return " ".join(_SIDES.sub("", text, count=1).split())
+
+
 def mirrored_row(row: Concept) -> Concept:
     """The row with left and right exchanged in all of its texts; its name stays."""
     changes: dict[str, Any] = {field: mirrored(getattr(row, field)) for field in ("title", *CONCEPT_FIELDS)}

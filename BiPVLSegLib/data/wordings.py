@@ -17,6 +17,7 @@ import numpy as np
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, read_csv
 from ..concepts.sides import mirrored, mirrored_row
 from ..paths import resources_folder
+from .unions import Union, with_composed, written_unions
 
 FIELDS = ("title", *CONCEPT_FIELDS)
 TYPO_SHARES = (0.03, 0.06, 0.1)  # of the letters; each text has one misspelt copy of each kind
@@ -29,23 +30,6 @@ def wordings_folder() -> Path:
     ``mirrored.json``: sets whose left and right structures are mirror images, so that the texts of one side, with the words
     for the sides exchanged, are right for the other."""
     return resources_folder() / "Wordings"
-
-
-@dataclass(frozen=True)
-class UnionText:
-    """One row of a concept set that asks for several of its ``classes``, by name, as one structure."""
-
-    set_name: str
-    classes: tuple[str, ...]
-    row: Concept
-
-
-@dataclass(frozen=True)
-class Union:
-    """Several classes asked for as one structure: their indices, and rows that describe them together."""
-
-    members: tuple[int, ...]
-    rows: tuple[Concept, ...]
 
 
 @dataclass(frozen=True)
@@ -93,9 +77,10 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
     """
     writers = other_writers(concepts.name)
     known = _read_json("synonyms.json", {})
-    synonyms = {k: v for name in parts_of(concepts.name) for k, v in known.get(name, {}).items()}
-    texts = tuple(_texts(row, writers, {fold_name(k): v for k, v in synonyms.items()}) for row in concepts)
-    unions = _unions(concepts)
+    known_by = {fold_name(k): v for name in parts_of(concepts.name) for k, v in known.get(name, {}).items()}
+    texts = tuple(_texts(row, writers, known_by) for row in concepts)
+    mirror = has_mirror_images(concepts.name)
+    unions = written_unions(wordings_folder(), concepts, parts_of(concepts.name), mirror)
     rng = np.random.default_rng([seed, 77])
     own = [text for row in concepts for text in row.texts if text]
     others = [text for row in texts for pool in row.values() for text in pool]
@@ -104,11 +89,14 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
     misspelt = {
         text: tuple(misspelled(text, share, rng) for share in TYPO_SHARES * count) for text, count in copies.items()
     }
-    if has_mirror_images(concepts.name):
+    if mirror:
         rows = {fold_name(row.name): row for row in concepts}
         images = [_mirror_image(writer) for writer in (rows, *writers)]
         texts = tuple(_joined(pools, _texts(row, images, {})) for pools, row in zip(texts, concepts, strict=True))
-    return Wordings(texts, unions, misspelt)
+    names = [(row.name, *known_by.get(fold_name(row.name), ())) for row in concepts]
+    rng = np.random.default_rng([seed, 78])
+    unions = [with_composed(union, concepts.concepts, texts, names, rng) for union in unions]
+    return Wordings(texts, tuple(unions), misspelt)
 
 
 def has_mirror_images(set_name: str) -> bool:
@@ -129,23 +117,6 @@ def parts_of(set_name: str) -> tuple[str, ...]:
 
 def rows_by_name(path: Path) -> dict[str, Concept]:
     return {fold_name(row.name): row for row in read_csv(path)}
-
-
-def read_unions(folder: Path) -> list[UnionText]:
-    """The rows in a folder's ``unions.json``: for each set lists of classes, each with rows of name, title and five concepts.
-
-    (Without the fields' names at every text, since there are hundreds.)
-    """
-    path = folder / "unions.json"
-    sets = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return [
-        UnionText(
-            name, tuple(group["classes"]), Concept(*texts[:2], **dict(zip(CONCEPT_FIELDS, texts[2:], strict=True)))
-        )
-        for name, groups in sets.items()
-        for group in groups
-        for texts in group["texts"]
-    ]
 
 
 def misspelled(text: str, share: float, rng: np.random.Generator) -> str:
@@ -182,17 +153,6 @@ def _texts(row: Concept, writers: Sequence[dict[str, Concept]], synonyms: dict[s
 
 def _joined(pools: dict[str, tuple], others: dict[str, tuple]) -> dict[str, tuple]:
     return {field: tuple(dict.fromkeys(pools[field] + others[field])) for field in pools}
-
-
-def _unions(concepts: ConceptSet) -> tuple[Union, ...]:
-    places = {fold_name(name): place for place, name in enumerate(concepts.names)}
-    found: dict[tuple[int, ...], list[Concept]] = {}
-    sets = parts_of(concepts.name)
-    for union in read_unions(wordings_folder()):
-        members = tuple(sorted(places.get(fold_name(name), -1) for name in union.classes))
-        if union.set_name in sets and -1 not in members:
-            found.setdefault(members, []).append(union.row)
-    return tuple(Union(members, tuple(rows)) for members, rows in found.items())
 
 
 def _read_json(name: str, default):

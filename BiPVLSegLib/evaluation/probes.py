@@ -16,7 +16,8 @@ import numpy as np
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
 from ..concepts.sides import mirrored, mirrored_row
 from ..data.presets import PRESETS
-from ..data.wordings import has_mirror_images, parts_of, read_unions, rows_by_name
+from ..data.unions import read_unions
+from ..data.wordings import has_mirror_images, parts_of, rows_by_name
 from ..paths import resources_folder
 
 TYPOS = 0.05

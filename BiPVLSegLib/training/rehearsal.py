@@ -5,15 +5,16 @@ patch looks like at every stage. The same model under other writers' words, name
 organs learns to say the same. Only what reads texts is trained, on small parts of patches, so that a step takes a fraction of a
 training step and sees every row in other words.
 
-A head that also reads the words as they were before they looked at the image does so at next to no cost. So each step gives
-it many more tables in this way alone: one table per image is too few to learn what all those words have in common.
+One table per image is too few to learn what all those words have in common. So the head reads many more per step, at next to no
+cost: tables of earlier steps again, with what their words saw of their images then; and, where it also reads the words as they
+were before they looked at the image, new ones with what the teacher's words saw.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
 
@@ -33,9 +34,23 @@ from .schedule import learning_rate
 RATE, WARMUP, CLIP = 1e-3, 20, 1.0
 BLUR = 0.3  # noise on the vectors of texts, as a share of their spread: a wording stands for those around it
 PART = 3  # of the deepest grid's cells along each axis: the part of a patch that is looked at
-TABLES, VOXELS = 8, 1500  # more tables per step that only the head reads, and the voxels that it is asked about
+VOXELS = 1000  # of an image that the head is asked about for each table that only it reads
+AGAIN, KEPT = 10, 1000  # tables of earlier steps that the head reads again in each step, of so many that are kept
+NEW = 4  # and new ones
 # Most rows are other people's words. Unions are what only few steps of a training ask for.
 OFTEN = {"subset": 0.5, "most": 0, "reword": 0.8, "misspell": 0.5, "union": 0.5, "title_only": 0.2}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A table of ``rows``, what its words saw of an image (N, T), and what the teacher says of that image: ``weights`` of its
+    classes (C, P, F + 1), and some ``features`` (1, F, V, 1, 1) and ``truth`` (1, C + 1, V, 1, 1)."""
+
+    rows: Rows
+    looked: Tensor
+    weights: Tensor
+    features: Tensor
+    truth: Tensor
 
 
 def check_rehearsal(run) -> None:
@@ -72,7 +87,7 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
     own_text, sampling = run.step.text_tokens(own), replace(run.sampling, **OFTEN)
     trained = _trained(model)
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=1e-2, fused=trained[0].is_cpu)
-    left = 1.0
+    left, memory = 1.0, []
     run.train_mode()
     for step, batch in enumerate(bar(run.batches(0, steps))):
         rng = np.random.default_rng([run.training.seed, 4, step])
@@ -93,18 +108,20 @@ def rehearse(run, steps: int, bar: Callable[[Iterator], Iterable] = iter) -> flo
             ]
             background = model.head.background.detach()
             error, drawn = _losses(found[0], weights[0], rows, features, truth, background)
-            loss = torch.stack(views).mean() + error + drawn
+            now = _heard(model, rows, words, weights, features, truth, rng)
+            memory[step % KEPT : step % KEPT + 1] = [now]
+            read = [memory[place] for place in rng.integers(len(memory), size=min(AGAIN, 1 + len(memory) // 10))]
             if model.head.own_words is not None:
-                voxels = _of_all_kinds(truth, VOXELS, rng)
-                some = [x.flatten(2)[..., voxels, None, None] for x in (features, truth)]
-                tables = [draw() for _ in range(TABLES)]
-                read = model.head.weights(_read(run, tables, vectors[0].float(), rng))
-                read = read.split([len(table.classes) for table in tables])
-                parts = [
-                    _losses(part, weights[0], table, *some, background)
-                    for part, table in zip(read, tables, strict=True)
-                ]
-                loss = loss + sum(map(sum, parts)) / TABLES
+                seen_by_own = vectors[0, :, : now.looked.shape[1]].float()
+                read += [_in_place_of(now, draw(), seen_by_own, rng) for _ in range(NEW)]
+            found = model.head.weights(torch.cat([_read(run, one, rng) for one in read]))
+            found = found.split([len(one.rows.classes) for one in read])
+            parts = [
+                sum(_losses(part, one.weights, one.rows, one.features, one.truth, background))
+                for part, one in zip(found, read, strict=True)
+            ]
+            seen_now = torch.stack(views).mean() + error + drawn
+            loss = (seen_now + sum(parts)) / (1 + len(parts))  # every table counts the same
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
         if error.requires_grad:
@@ -143,16 +160,29 @@ def _of_all_kinds(truth: Tensor, count: int, rng: np.random.Generator) -> Tensor
     return torch.from_numpy(picked).to(truth.device)
 
 
-def _read(run, tables: list[Rows], vectors: Tensor, rng: np.random.Generator) -> Tensor:
-    """What the head reads of the rows of all tables (rows, 2 T): what the words saw of the image is taken from the teacher's
-    ``vectors`` (C, 2 T), of a union the mean of its classes and of a foreign organ that of any class."""
-    width, looked, own = vectors.shape[1] // 2, [], []
-    for rows in tables:
-        own.append(class_vectors(_blurred(run.step.text_tokens(rows), rng))[0])
-        for members in rows.classes:
-            places = list(members) or [int(rng.integers(len(vectors)))]
-            looked.append(vectors[places, :width].mean(0))
-    return torch.cat([torch.stack(looked), torch.cat(own)], 1)
+def _heard(
+    model, rows: Rows, words: Tensor, weights: Tensor, features: Tensor, truth: Tensor, rng: np.random.Generator
+) -> Heard:
+    """What there is to remember of a step: ``words`` (1, N, T or 2 T), ``weights`` (1, C, P, F + 1), and of the voxels of
+    ``features`` and ``truth`` some of all kinds."""
+    width = words.shape[2] if model.head.own_words is None else words.shape[2] // 2
+    voxels = _of_all_kinds(truth, VOXELS, rng)
+    features, truth = (x.flatten(2)[..., voxels, None, None] for x in (features, truth))
+    return Heard(rows, words[0, :, :width].detach().float(), weights[0], features, truth)
+
+
+def _in_place_of(heard: Heard, rows: Rows, seen: Tensor, rng: np.random.Generator) -> Heard:
+    """Another table for the same image; what its words would have seen is that of the classes (C, T), of a union the mean of
+    its classes' and of a foreign organ that of any class."""
+    places = [list(members) or [int(rng.integers(len(seen)))] for members in rows.classes]
+    return replace(heard, rows=rows, looked=torch.stack([seen[members].mean(0) for members in places]))
+
+
+def _read(run, heard: Heard, rng: np.random.Generator) -> Tensor:
+    """What the head reads of the rows of a table (N, T or 2 T)."""
+    if run.model.head.own_words is None:
+        return heard.looked
+    return torch.cat([heard.looked, class_vectors(_blurred(run.step.text_tokens(heard.rows), rng))[0]], 1)
 
 
 def _losses(

@@ -8,10 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from BiPVLSegLib.concepts import bundled_concept_sets, fold_name, load_concepts, read_csv
-from BiPVLSegLib.concepts.sides import mirrored
+from BiPVLSegLib.concepts import Concept, bundled_concept_sets, fold_name, load_concepts, read_csv
+from BiPVLSegLib.concepts.sides import mirrored, mirrored_row
 from BiPVLSegLib.data.rows import RowSampling, draw_rows
-from BiPVLSegLib.data.wordings import load_wordings, misspelled, read_unions, wordings_folder
+from BiPVLSegLib.data.unions import BOTH, JOINTS, read_unions, short_title
+from BiPVLSegLib.data.wordings import load_wordings, misspelled, wordings_folder
 from BiPVLSegLib.evaluation.probes import all_probes, evaluation_folder
 
 SETS = sorted(path.stem for path in evaluation_folder().glob("*.csv"))
@@ -210,3 +211,43 @@ def test_texts_of_a_mirror_image_are_texts_of_its_partner():
         assert not wrong or not any(re.search(rf"\b{wrong}\b", title, re.I) for title in titles[place]), name
     heart = load_wordings(CINE).texts
     assert not any("left" in title.lower() for title in heart[CINE.names.index("right ventricle")]["title"])
+
+
+def union_of(name: str, *members: str) -> set[Concept]:
+    concepts = load_concepts(name)
+    places = {concepts.names.index(member) for member in members}
+    return {row for union in load_wordings(concepts).unions if set(union.members) == places for row in union.rows}
+
+
+def test_texts_of_a_union_are_mirrored_for_the_other_side_where_a_set_has_mirror_images():
+    left = {row.row for row in read_unions(wordings_folder()) if row.classes == ("left putamen", "left pallidum")}
+    right = union_of("brain-mr", "right putamen", "right pallidum")
+    assert left and {mirrored_row(row) for row in left} <= right
+    kidney = {row.title for row in union_of("abdomen-ct", "liver", "right kidney")}
+    assert not any("left kidney" in title for title in kidney), "a body is no mirror image of itself"
+
+
+def test_unions_are_also_put_together_from_what_is_said_of_their_members():
+    concepts = load_concepts("brain-mr")
+    texts = load_wordings(concepts).texts
+    said = {
+        member: {concepts.find(member).shape, *texts[concepts.names.index(member)]["shape"]}
+        for member in ("right putamen", "right pallidum")
+    }
+    rows = [row for row in union_of("brain-mr", *said) if any(row.shape.startswith(t) for t in said["right putamen"])]
+    assert any(row.shape.endswith(text) for row in rows for text in said["right pallidum"])
+
+
+@pytest.mark.parametrize(
+    "names, titles",
+    [
+        (["right putamen", "right pallidum"], {f"right putamen{joint}pallidum" for joint in JOINTS}),
+        (["left thalamus", "right thalamus"], {both.format("thalamus") for both in BOTH}),
+        (["3rd ventricle", "4V"], {f"3rd ventricle{joint}4V" for joint in JOINTS}),
+        (["L kidney", "spleen"], {f"L kidney{joint}spleen" for joint in JOINTS}),
+        (["left caudate", "right NC"], {f"left caudate{joint}right NC" for joint in JOINTS}),
+    ],
+)
+def test_names_of_several_structures_say_a_shared_side_once(names, titles):
+    found = {short_title(names, np.random.default_rng(seed)) for seed in range(99)}
+    assert found == titles
