@@ -8,9 +8,9 @@ grows by little.
 
 Word lists are files with texts of which every word stays readable as it was (concept tables, wordings); dictionaries have a word
 per line (names begin with a capital letter and are passed over), for instance those of Debian's ``wamerican-huge`` and
-``wbritish-large``. ``--without`` names a file of further words to take out; ``--fewest N`` takes out the pieces of words (as
-"##shire") that fewer than N words of the dictionaries are spelt with. Without word lists and dictionaries all words stay.
-``--positions N`` takes out the positions after the Nth, so that texts may have N - 2 word pieces.
+``wbritish-large``. ``--without`` names a file of further words and pieces to take out; ``--fewest N`` takes out the pieces of
+words (as "##shire") that fewer than N words of the dictionaries are spelt with. Without word lists and dictionaries all words
+stay. ``--positions N`` takes out the positions after the Nth, so that texts may have N - 2 word pieces.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def trim(
             spelt.update({vocabulary[index] for index in ids})
         used = {token for token, words in spelt.items() if words >= fewest or not token.startswith("##")}
         used |= set(tokenizer.tokenize(" ".join(sorted(read_words(list(word_lists))))))
-        used -= read_dictionary(without)
         keep = kept_ids(vocabulary, used)
+    gone = {token for path in without for token in path.read_text(encoding="utf-8").split()}
+    keep = [index for index in keep if vocabulary[index] not in gone]
     config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
     positions = min(positions or config["max_position_embeddings"], config["max_position_embeddings"])
     with safe_open(encoder / "model.safetensors", framework="pt") as opened:

@@ -83,6 +83,16 @@ def test_a_vocabulary_that_lost_its_end_is_refused(encoders, tmp_path: Path) -> 
         build_model(tiny_config(text=None), str(folder))
 
 
+def test_single_pieces_can_be_taken_out(encoders, tmp_path: Path) -> None:
+    before = load_tokenizer(encoders[0]).tokenize("keepers")
+    assert "##keepers" not in before and before[-1].startswith("##")
+    (tmp_path / "without").write_text(f"{before[-1]}\n", encoding="utf-8")
+    trim(encoders[0], tmp_path / "fewer", without=[tmp_path / "without"])
+    old, new = (load_tokenizer(folder) for folder in (encoders[0], tmp_path / "fewer"))
+    assert set(old.get_vocab()) - set(new.get_vocab()) == {before[-1]}
+    assert new.unk_token not in new.tokenize("keepers") and new.tokenize("heart") == old.tokenize("heart")
+
+
 def test_later_positions_go_and_shorter_texts_are_read_as_before(encoders, tmp_path: Path) -> None:
     trim(encoders[0], tmp_path / "short", positions=20)
     before, after = (
