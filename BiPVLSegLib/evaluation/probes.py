@@ -45,7 +45,7 @@ class Probe:
 
 
 def evaluation_folder() -> Path:
-    """Wordings that no training may use: one CSV per concept set, and ``unions.json``."""
+    """Wordings that no training may use: for each concept set a CSV per writer, and ``unions.json``."""
     return resources_folder() / "Evaluation"
 
 
@@ -127,31 +127,41 @@ def _without(row: Concept, name: str) -> Concept:
 
 
 def _paraphrase(concepts: ConceptSet) -> Probe:
-    done = "texts reworded by another writer"
-    wordings = _wordings(concepts.name)
-    if not all(fold_name(row.name) in wordings for row in concepts):
-        return Probe("paraphrase", done, (), 3.0, f"no wordings for all rows of '{concepts.name}'")
+    done, tables = "texts reworded by other writers", []
+    for words in _writers(concepts.name):
+        if all(fold_name(row.name) in words for row in concepts):
+            tables.append(_changed(concepts, lambda row, words=words: _texts_of(row, words[fold_name(row.name)])))
     return Probe(
-        "paraphrase", done, (_changed(concepts, lambda row: _texts_of(row, wordings[fold_name(row.name)])),), 3.0
+        "paraphrase", done, tuple(tables), 3.0, "" if tables else f"no wordings for all rows of '{concepts.name}'"
     )
 
 
 def _other_side(concepts: ConceptSet) -> list[Probe]:
-    """That writer's words for the left thalamus are right for the right one, too, once left and right are exchanged."""
-    wordings = _wordings(concepts.name)
-    found = {
-        row.name: wordings.get(fold_name(mirrored(row.name))) for row in concepts if mirrored(row.name) != row.name
-    }
-    texts = {name: mirrored_row(other) for name, other in found.items() if other is not None}
-    if not texts or not has_mirror_images(concepts.name):
+    """Those writers' words for the left thalamus are right for the right one, too, once left and right are exchanged."""
+    if not has_mirror_images(concepts.name):
         return []
-    table = _changed(concepts, lambda row: _texts_of(row, texts.get(row.name, row)))
-    return [Probe("other side", "reworded texts of the other side, mirrored", (table,), 3.0)]
+    tables = []
+    for words in _writers(concepts.name):
+        found = {
+            row.name: words.get(fold_name(mirrored(row.name))) for row in concepts if mirrored(row.name) != row.name
+        }
+        texts = {name: mirrored_row(other) for name, other in found.items() if other is not None}
+        if texts:
+            tables.append(_changed(concepts, lambda row, texts=texts: _texts_of(row, texts.get(row.name, row))))
+    return [Probe("other side", "reworded texts of the other side, mirrored", tuple(tables), 3.0)] if tables else []
 
 
-def _wordings(set_name: str) -> dict[str, Concept]:
-    paths = [evaluation_folder() / f"{name}.csv" for name in parts_of(set_name)]
-    return {name: row for path in paths if path.is_file() for name, row in rows_by_name(path).items()}
+def _writers(set_name: str) -> list[dict[str, Concept]]:
+    """For each writer the rows by folded name: ``NAME.csv``, ``NAME.2.csv``, ``NAME.3.csv``. In a set that is made of others the
+    first writers of its parts count as one, the second ones, and so on."""
+    writers = []
+    for number in itertools.count(1):
+        ending = ".csv" if number == 1 else f".{number}.csv"
+        paths = [evaluation_folder() / f"{name}{ending}" for name in parts_of(set_name)]
+        if not any(path.is_file() for path in paths):
+            return writers
+        writers.append({name: row for path in paths if path.is_file() for name, row in rows_by_name(path).items()})
+    return writers
 
 
 def foreign_rows(concepts: ConceptSet) -> list[Concept]:
@@ -159,7 +169,7 @@ def foreign_rows(concepts: ConceptSet) -> list[Concept]:
     preset = next((p for p in PRESETS.values() if p.concepts == concepts.name and p.foreign), None)
     rows = []
     for name, organs in (preset.foreign if preset else {}).items():
-        wordings = _wordings(name)
+        wordings = next(iter(_writers(name)), {})
         found = load_concepts(name)
         rows += [wordings.get(fold_name(r.name), r) for r in (found.select(organs) if organs else found)]
     rows = [row for row in rows if fold_name(row.name) not in {fold_name(name) for name in concepts.names}]

@@ -15,7 +15,7 @@ from BiPVLSegLib.data.unions import BOTH, JOINTS, read_unions, short_title
 from BiPVLSegLib.data.wordings import load_wordings, misspelled, wordings_folder
 from BiPVLSegLib.evaluation.probes import all_probes, evaluation_folder
 
-SETS = sorted(path.stem for path in evaluation_folder().glob("*.csv"))
+SETS = sorted({path.name.split(".")[0] for path in evaluation_folder().glob("*.csv")})
 SHARED = 10  # words in a row; shorter turns of phrase are everybody's
 CINE = load_concepts("cine-mr")
 
@@ -30,7 +30,8 @@ def runs_of(text: str, length: int) -> set[tuple[str, ...]]:
 
 
 def evaluation_texts(name: str) -> list[str]:
-    texts = [text for row in read_csv(evaluation_folder() / f"{name}.csv") for text in row.texts if text]
+    paths = [path for path in sorted(evaluation_folder().glob("*.csv")) if path.name.split(".")[0] == name]
+    texts = [text for path in paths for row in read_csv(path) for text in row.texts if text]
     return texts + [t for union in read_unions(evaluation_folder()) if union.set_name == name for t in union.row.texts]
 
 
@@ -165,6 +166,17 @@ def test_held_out_words_for_one_side_are_asked_of_the_other():
     assert table.meaning[row.name] == (row.name,) and "right striatum" in row.title
     assert row.texts == tuple(mirrored(text) for text in held_out["left putamen"].texts)
     assert table.concepts.find("3rd ventricle") == load_concepts("brain-mr").find("3rd ventricle")
+
+
+def test_every_writer_that_was_kept_from_training_is_asked():
+    brain = load_concepts("brain-mr")
+    labelled = brain.select([name for name in brain.names if name != "cerebrospinal fluid"])
+    probes = {probe.name: probe for probe in all_probes(labelled)}
+    for name in ("paraphrase", "other side"):
+        titles = {table.concepts.find("left thalamus").title for table in probes[name].tables}
+        assert len(titles) == len(probes[name].tables) == 3, name
+    whole = {probe.name: probe for probe in all_probes(brain)}["paraphrase"].tables
+    assert len(whole) == 1, "two of the writers left out the cerebrospinal fluid"
 
 
 def test_a_set_made_of_others_has_their_wordings_and_probes():
