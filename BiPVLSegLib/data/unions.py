@@ -6,7 +6,6 @@ images; and those put together from what is said of the members, as somebody doe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,9 @@ import numpy as np
 
 from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name
 from ..concepts.sides import mirrored, mirrored_row, side_of, without_side
+from .wording_files import TEXT, read_wording_file
 
+UNIONS = {TEXT: [{"classes": [TEXT], "texts": [(TEXT,) * (2 + len(CONCEPT_FIELDS))]}]}
 COMPOSED = 8  # rows put together for each union
 MOST_PARTS = 3  # of such a row
 JOINTS = (" and ", " with ", " together with ", " plus ", " + ", ", ")
@@ -44,9 +45,11 @@ def read_unions(folder: Path) -> list[UnionText]:
     """The rows in a folder's ``unions.json``: for each set lists of classes, each with rows of name, title and five concepts.
 
     (Without the fields' names at every text, since there are hundreds.)
+
+    Raises:
+        ConceptError: the file is damaged.
     """
-    path = folder / "unions.json"
-    sets = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    sets = read_wording_file(folder / "unions.json", UNIONS, {})
     return [
         UnionText(
             name, tuple(group["classes"]), Concept(*texts[:2], **dict(zip(CONCEPT_FIELDS, texts[2:], strict=True)))

@@ -7,7 +7,6 @@ one. The wordings that judge a model lie elsewhere (``Resources/Evaluation``) an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, read_csv
 from ..concepts.sides import mirrored, mirrored_row
 from ..paths import resources_folder
 from .unions import Union, with_composed, written_unions
+from .wording_files import TEXT, read_wording_file
 
 FIELDS = ("title", *CONCEPT_FIELDS)
 TYPO_SHARES = (0.03, 0.06, 0.1)  # of the letters; each text has one misspelt copy of each kind
@@ -76,7 +76,7 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
         ConceptError: a file of wordings is damaged.
     """
     writers = other_writers(concepts.name)
-    known = _read_json("synonyms.json", {})
+    known = _read("synonyms.json", {TEXT: {TEXT: [TEXT]}}, {})
     known_by = {fold_name(k): v for name in parts_of(concepts.name) for k, v in known.get(name, {}).items()}
     texts = tuple(_texts(row, writers, known_by) for row in concepts)
     mirror = has_mirror_images(concepts.name)
@@ -101,7 +101,7 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
 
 def has_mirror_images(set_name: str) -> bool:
     """Whether left and right structures of a set are mirror images, in their texts, too (``mirrored.json``)."""
-    return set_name in _read_json("mirrored.json", [])
+    return set_name in _read("mirrored.json", [TEXT], [])
 
 
 def other_writers(set_name: str) -> list[dict[str, Concept]]:
@@ -112,7 +112,7 @@ def other_writers(set_name: str) -> list[dict[str, Concept]]:
 
 def parts_of(set_name: str) -> tuple[str, ...]:
     """The concept sets whose wordings a set shares: itself, or those that it is made of."""
-    return tuple(_read_json("composed.json", {}).get(set_name, (set_name,)))
+    return tuple(_read("composed.json", {TEXT: [TEXT]}, {}).get(set_name, (set_name,)))
 
 
 def rows_by_name(path: Path) -> dict[str, Concept]:
@@ -155,6 +155,5 @@ def _joined(pools: dict[str, tuple], others: dict[str, tuple]) -> dict[str, tupl
     return {field: tuple(dict.fromkeys(pools[field] + others[field])) for field in pools}
 
 
-def _read_json(name: str, default):
-    path = wordings_folder() / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+def _read(name: str, pattern, missing):
+    return read_wording_file(wordings_folder() / name, pattern, missing)

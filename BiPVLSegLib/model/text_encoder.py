@@ -18,7 +18,7 @@ from .config import BiPVLSegConfig
 
 TEXTS_PER_CLASS = 6  # title and five concepts
 TEXTS_AT_ONCE = 256
-PADDING = 128  # so many words more than the tokenizer the weights may have, to be a round number
+PADDED = (1, 8, 64, 128)  # weights may have some words more than the tokenizer, up to a multiple of one of these
 COLUMNS = ("Title", "Shape", "Location", "Appearance/Density", "Contour/Symmetry", "Internal Texture")
 
 
@@ -204,7 +204,7 @@ class StagedTextEncoder(nn.Module):
             self.bert.config.max_position_embeddings = places
         self.bert.load_state_dict(state)
         tokenizer = load_tokenizer(name_or_folder)
-        if not 0 <= words - len(tokenizer) < PADDING:
+        if words not in {-(-len(tokenizer) // step) * step for step in PADDED}:
             raise ModelError(
                 f"The tokenizer in {name_or_folder} has {len(tokenizer)} word pieces, its weights {words}; copy the folder again."
             )

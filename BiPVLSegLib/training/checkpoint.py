@@ -30,8 +30,10 @@ def replace_folder(folder: Path, write) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
+        readable = temporary.stat().st_mode & 0o666  # safetensors gives its files to their owner alone
         for file in filter(Path.is_file, temporary.rglob("*")):
             flush(file)
+            file.chmod(readable)
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             os.replace(folder, old)
@@ -74,14 +76,18 @@ def read_training_state(folder: Path, fingerprint: dict) -> dict:
     try:
         values = json.loads((folder / STATE_VALUES).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise TrainingError(
-            f"There is nothing to resume in {folder.parent}: it has no checkpoint. Start the run without --resume."
-        ) from error
+        best = folder.parent / "best"
+        way = (
+            f"only the model {best}; start from that in a new folder (init_from)"
+            if best.exists()
+            else ("no checkpoint; start the run without --resume")
+        )
+        raise TrainingError(f"There is nothing to resume in {folder.parent}: it has {way}.") from error
     except (OSError, ValueError) as error:
-        raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
+        raise TrainingError(_damaged(folder / STATE_VALUES, error)) from error
     whole = isinstance(values, dict) and {"step", "best", "scaler", "fingerprint"} <= values.keys()
     if not whole or not isinstance(values["fingerprint"], dict):
-        raise TrainingError(f"There is nothing to resume in {folder.parent}: {STATE_VALUES} is incomplete.")
+        raise TrainingError(_damaged(folder / STATE_VALUES, "it is incomplete"))
     different = [key for key, value in fingerprint.items() if values["fingerprint"].get(key) != value]
     if different:
         raise TrainingError(
@@ -113,7 +119,7 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
             tensors = {key: state.get_tensor(key).clone() for key in state.keys()}
             mark = (state.metadata() or {}).get("run")
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"There is nothing to resume in {folder.parent}: {error}.") from error
+        raise TrainingError(_damaged(folder / STATE_WEIGHTS, error)) from error
     if mark not in (None, _mark(values)):  # None: of a version before
         raise TrainingError(
             f"There is nothing to resume in {folder.parent}: {STATE_WEIGHTS} and {STATE_VALUES} are of different runs or steps."
@@ -125,6 +131,13 @@ def load_training_state(folder: Path, run) -> tuple[int, float]:
             f"There is nothing to resume in {folder.parent}: {STATE_WEIGHTS} is not that of this run ({error})."
         ) from error
     return values["step"], values["best"]
+
+
+def _damaged(file: Path, why: object) -> str:
+    return (
+        f"The run cannot be resumed: {file} is damaged ({why}). Copy it again, or start from one of its models in a new folder "
+        "(init_from)."
+    )
 
 
 def _mark(values: dict) -> str:

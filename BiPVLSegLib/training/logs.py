@@ -14,7 +14,8 @@ from ..errors import OutputError
 class RunLog:
     """Appends rows to ``log.csv`` and the same numbers to TensorBoard.
 
-    When a run resumes at ``step``, rows that a killed run wrote past that step are dropped, so that each step occurs once.
+    When a run resumes at ``step`` (None: it is new), rows that a killed run wrote past that step are dropped, so that each step
+    occurs once.
 
     Raises:
         OutputError: the disk is full, or the folder cannot be written; from all methods.
@@ -22,13 +23,13 @@ class RunLog:
 
     FIELDS = ("step", "name", "value")
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int | None):
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / "log.csv"
         with self._told():
             kept = []
-            if step and self.path.is_file():
+            if step is not None and self.path.is_file():
                 with open(self.path, newline="", encoding="utf-8") as file:
                     kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
             temporary = self.path.with_name(".log.csv.new")

@@ -98,7 +98,7 @@ def _train(
     except OSError as error:
         raise OutputError(f"The folder {output} cannot be made ({error.strerror}); choose another one.") from error
     end = min(steps, stop_after or steps)
-    log = RunLog(output, first) if writer else None
+    log = RunLog(output, first if resume else None) if writer else None
     validator, scores = Validator(run), recorded_scores(last) if resume else {}
     quiet_bar = partial(tqdm, disable=not writer)
     found = run.patches.fill(

@@ -278,7 +278,7 @@ def test_a_state_that_does_not_fit_is_refused(
     with pytest.raises(TrainingError, match="different runs or steps"):
         load_training_state(tmp_path / "last", a_run(data, settings))
     values.write_text(json.dumps({**content, "fingerprint": None}))
-    with pytest.raises(TrainingError, match="nothing to resume"):
+    with pytest.raises(TrainingError, match="cannot be resumed.*is damaged"):
         load_training_state(tmp_path / "last", a_run(data, settings))
 
 
@@ -288,8 +288,20 @@ def test_a_damaged_state_is_refused(
 ) -> None:
     shutil.copytree(uninterrupted / "last", tmp_path / "last")
     (tmp_path / "last" / checkpoint.STATE_VALUES).write_text(damage)
-    with pytest.raises(TrainingError, match="nothing to resume"):
+    with pytest.raises(TrainingError, match=f"cannot be resumed.*{checkpoint.STATE_VALUES} is damaged"):
         load_training_state(tmp_path / "last", a_run(data, settings))
+
+
+def test_of_a_run_that_lost_its_state_only_the_best_model_is_left(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path
+) -> None:
+    shutil.copytree(uninterrupted / "last", tmp_path / "best")
+    with pytest.raises(TrainingError, match="only the model .*best; start from that in a new folder"):
+        load_training_state(tmp_path / "last", a_run(data, settings))
+
+
+def test_others_may_read_all_files_of_a_checkpoint_or_none(uninterrupted: Path) -> None:
+    assert len({file.stat().st_mode for file in (uninterrupted / "last").iterdir()}) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_refused(data: Path, settings: list[str], tmp_path: Path) -> None:

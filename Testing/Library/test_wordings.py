@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from BiPVLSegLib.concepts.sides import mirrored, mirrored_row
 from BiPVLSegLib.data.rows import RowSampling, draw_rows
 from BiPVLSegLib.data.unions import BOTH, JOINTS, read_unions, short_title
 from BiPVLSegLib.data.wordings import load_wordings, misspelled, wordings_folder
+from BiPVLSegLib.errors import ConceptError
 from BiPVLSegLib.evaluation.probes import all_probes, evaluation_folder
 
 SETS = sorted({path.name.split(".")[0] for path in evaluation_folder().glob("*.csv")})
@@ -263,3 +265,23 @@ def test_unions_are_also_put_together_from_what_is_said_of_their_members():
 def test_names_of_several_structures_say_a_shared_side_once(names, titles):
     found = {short_title(names, np.random.default_rng(seed)) for seed in range(99)}
     assert found == titles
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("unions.json", '{"cine-mr": ['),
+        ("unions.json", "[1, 2]"),
+        ("unions.json", '{"cine-mr": [{"classes": ["left ventricle"], "texts": [["x", "y"]]}]}'),
+        ("unions.json", '{"cine-mr": {"classes": 3}}'),
+        ("synonyms.json", '{"cine-mr": 5}'),
+        ("composed.json", '{"cine-mr": 5}'),
+        ("mirrored.json", "5"),
+    ],
+)
+def test_a_damaged_file_of_wordings_is_one_sentence_with_its_name(tmp_path, monkeypatch, name, content):
+    folder = shutil.copytree(wordings_folder(), tmp_path / "Wordings")
+    (folder / name).write_text(content)
+    monkeypatch.setattr("BiPVLSegLib.data.wordings.wordings_folder", lambda: folder)
+    with pytest.raises(ConceptError, match=rf"{name}' (cannot be read|are not of the shape).*copy it again\.$"):
+        load_wordings(CINE)

@@ -26,6 +26,7 @@ NOT_INSTALLED = {
     "BiPVLSegLib/data/synthesis.py": "training",
     "BiPVLSegLib/data/transforms.py": "training",
     "BiPVLSegLib/data/unions.py": "training and evaluation",
+    "BiPVLSegLib/data/wording_files.py": "training and evaluation",
     "BiPVLSegLib/data/wordings.py": "training and evaluation",
     "BiPVLSegLib/evaluation/evaluate.py": "evaluation of data sets",
     "BiPVLSegLib/evaluation/labelled_cases.py": "evaluation of data sets",
