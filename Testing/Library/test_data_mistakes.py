@@ -165,7 +165,7 @@ def test_a_model_without_texts_has_no_text_fidelity(data, settings, tmp_path: Pa
 
 def test_a_run_without_a_checkpoint_is_told_to_start(data, settings, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    with pytest.raises(TrainingError, match="no checkpoint. Start the run without --resume"):
+    with pytest.raises(TrainingError, match="no checkpoint; start the run without --resume"):
         train([data], None, "acdc", tmp_path / "run", settings, resume=True)
 
 

@@ -10,7 +10,7 @@ from BiPVLSegLib.concepts import Concept, ConceptSet, load_concepts
 from BiPVLSegLib.model import BiPVLSegConfig, BiPVLSegModel, build_model
 from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
 
-VOCABULARY = len(load_tokenizer(text_encoder_folder("minilm")))
+VOCABULARY = 9622  # more than the bundled tokenizer has, and the same random weights whatever leaves that
 BERT = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,

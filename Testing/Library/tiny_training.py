@@ -23,7 +23,8 @@ STEPS = 5
 def write_bert(folder: Path) -> Path:
     """A BERT of random weights and the bundled tokenizer."""
     torch.manual_seed(0)
-    BertModel(BertConfig(**BERT), add_pooling_layer=False).save_pretrained(folder)
+    words = len(load_tokenizer(text_encoder_folder("minilm")))
+    BertModel(BertConfig(**{**BERT, "vocab_size": words}), add_pooling_layer=False).save_pretrained(folder)
     load_tokenizer(text_encoder_folder("minilm")).save_pretrained(folder)
     return folder
 
