@@ -76,11 +76,12 @@ def load_wordings(concepts: ConceptSet, seed: int = 0) -> Wordings:
         ConceptError: a file of wordings is damaged.
     """
     writers = other_writers(concepts.name)
+    parts = parts_of(concepts.name)
     known = _read("synonyms.json", {TEXT: {TEXT: [TEXT]}}, {})
-    known_by = {fold_name(k): v for name in parts_of(concepts.name) for k, v in known.get(name, {}).items()}
+    known_by = {fold_name(k): v for name in parts for k, v in known.get(name, {}).items()}
     texts = tuple(_texts(row, writers, known_by) for row in concepts)
     mirror = has_mirror_images(concepts.name)
-    unions = written_unions(wordings_folder(), concepts, parts_of(concepts.name), mirror)
+    unions = written_unions(wordings_folder(), concepts, parts, mirror)
     rng = np.random.default_rng([seed, 77])
     own = [text for row in concepts for text in row.texts if text]
     others = [text for row in texts for pool in row.values() for text in pool]

@@ -80,7 +80,7 @@ def read_training_state(folder: Path, fingerprint: dict) -> dict:
         way = (
             f"only the model {best}; start from that in a new folder (init_from)"
             if best.exists()
-            else ("no checkpoint; start the run without --resume")
+            else "no checkpoint; start the run without --resume"
         )
         raise TrainingError(f"There is nothing to resume in {folder.parent}: it has {way}.") from error
     except (OSError, ValueError) as error:
