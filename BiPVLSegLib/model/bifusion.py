@@ -10,16 +10,14 @@ therefore permutes the outgoing text and leaves the outgoing image features as t
 
 from __future__ import annotations
 
-import contextlib
-
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .config import BiPVLSegConfig
 
-# Up to so many keys a CPU trains faster with plain products than with the fused kernel, whose way back works in large blocks.
-FEW_KEYS = 32
+# Up to so many scores a CPU trains faster with plain products than with the fused kernel, whose way back works in large blocks.
+FEW_SCORES = 2**23
 
 
 class Attention(nn.Module):
@@ -41,10 +39,29 @@ class Attention(nn.Module):
         k, v = self.key_value(key_value).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if mask is not None:
             mask = mask[:, None, None, :]
-        plain = q.device.type == "cpu" and q.requires_grad and k.shape[-2] <= FEW_KEYS
-        with sdpa_kernel(SDPBackend.MATH) if plain else contextlib.nullcontext():
+        scores = q.shape[0] * self.heads * q.shape[-2] * k.shape[-2]
+        if q.device.type == "cpu" and q.requires_grad and scores <= FEW_SCORES:
+            out = _plain_attention(q, k, v, mask)
+        else:
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(out.transpose(1, 2).flatten(2))
+
+
+def _plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention of q (B, H, Lq, D), k and v (B, H, Lk, D), with mask (B, 1, 1, Lk), product by product.
+
+    The longer of queries and keys lies innermost: a softmax over a handful of keys is then several times faster.
+    """
+    q = q * q.shape[-1] ** -0.5
+    keys_first = q.shape[-2] > k.shape[-2]
+    over = -2 if keys_first else -1
+    with torch.autocast(q.device.type, enabled=False):  # which would widen the scores to float32 and narrow them again
+        scores = k @ q.transpose(-1, -2) if keys_first else q @ k.transpose(-1, -2)
+        if mask is not None:
+            hidden = ~(mask.transpose(-1, -2) if keys_first else mask)
+            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(over)
+        return (weights.transpose(-1, -2) if keys_first else weights) @ v
 
 
 class MLP(nn.Sequential):

@@ -15,7 +15,8 @@ from tiny_models import BERT, HEART, PAPER, SWIN, images, logits_of, tiny_config
 from BiPVLSegLib.concepts import CONCEPT_FIELDS, Concept, load_concepts
 from BiPVLSegLib.errors import BiPVLError, ConceptError, ModelError
 from BiPVLSegLib.losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, deep_supervision_loss
-from BiPVLSegLib.model import BiPVLSegModel, TextTokens, build_model, load_model, paper_config
+from BiPVLSegLib.model import BiPVLSegModel, TextTokens, bifusion, build_model, load_model, paper_config
+from BiPVLSegLib.model.bifusion import Attention
 from BiPVLSegLib.model.heads import prototype_logits
 from BiPVLSegLib.model.text_encoder import COLUMNS, bert_settings, load_tokenizer, text_encoder_folder
 
@@ -131,13 +132,30 @@ def test_a_sample_of_which_no_row_is_asked_stays_finite_with_finite_gradients() 
 
 
 def test_training_sees_what_use_will_see() -> None:
-    """Where keys are few a CPU trains with another kernel of attention."""
+    """A CPU trains with plain products in place of the fused kernel of attention."""
     model = tiny_model().eval()
     image, text = images(model.config), model.encode(HEART)
     trained = model(image.requires_grad_(), text)
     with torch.no_grad():
         used = model(image, text)
     assert trained.requires_grad and close(trained, used)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(40, 6), (6, 40)], ids=["image to text", "text to image"])
+def test_plain_products_are_attention_with_its_gradients(queries: int, keys: int, monkeypatch) -> None:
+    """With masked keys, both ways round: the longer side lies innermost."""
+    torch.manual_seed(0)
+    attention = Attention(16, heads=2, ratio=0.5)
+    asked, seen = torch.randn(3, queries, 16), torch.randn(3, keys, 16)
+    mask = torch.rand(3, keys) > 0.3
+    results = []
+    for few in (0, bifusion.FEW_SCORES):
+        monkeypatch.setattr(bifusion, "FEW_SCORES", few)
+        inputs = [asked.clone().requires_grad_(), seen.clone().requires_grad_()]
+        out = attention(*inputs, mask)
+        results.append([out, *torch.autograd.grad(out.square().sum(), [*inputs, *attention.parameters()])])
+    assert all(torch.allclose(fused, plain, atol=1e-5) for fused, plain in zip(*results, strict=True))
+    assert not mask.all() and (results[1][2][~mask] == 0).all()
 
 
 @pytest.mark.parametrize("mode", TOKEN_MODES)
