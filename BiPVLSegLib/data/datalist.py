@@ -177,7 +177,12 @@ def _cases(path: Path, split: str, entries: list, synthesis: bool) -> list[Case]
             if not file.exists():
                 raise InputError(f'{path}: entry {number} of "{split}" names {file}, which does not exist.')
         cases.append(Case(_stem((files or [label])[0]), tuple(files), label))
-    return cases
+    once = list({tuple(file.resolve() for file in case.files): case for case in cases}.values())
+    if len(once) < len(cases):  # it would count twice in every mean
+        logger.warning(
+            '%s lists %d volume(s) more than once under "%s"; each counts once.', path, len(cases) - len(once), split
+        )
+    return once
 
 
 def _stem(file: Path) -> str:

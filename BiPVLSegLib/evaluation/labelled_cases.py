@@ -102,7 +102,6 @@ def labelled_cases(
     cases = datalist.labelled(split)
     if limit is not None and limit < 1:
         raise InputError(f"At least one volume must be judged, not {limit}.")
-    cases = _once(cases, datalist.path)[:limit]
     segmenter = Segmenter(model, device, precision)
     mapping = pair_labels(datalist, segmenter.table(concepts), segmenter.config.regions)
     table = segmenter.choose_concepts(concepts)
@@ -111,12 +110,4 @@ def labelled_cases(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder '{output}' cannot be made ({error.strerror}); choose another one.") from error
-    return LabelledCases(datalist, cases, segmenter, table, mapping, asked)
-
-
-def _once(cases: list[Case], path: Path) -> list[Case]:
-    """Each case once: one that is listed again would count twice in every mean."""
-    kept = list({tuple(file.resolve() for file in case.files): case for case in cases}.values())
-    if len(kept) < len(cases):
-        logger.warning("%s lists %d volume(s) more than once; each is judged once.", path, len(cases) - len(kept))
-    return kept
+    return LabelledCases(datalist, cases[:limit], segmenter, table, mapping, asked)

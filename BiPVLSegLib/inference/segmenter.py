@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..concepts import Concept, ConceptSet, fold_name, load_concepts, read_csv
+from ..concepts import Concept, ConceptSet, load_concepts, read_csv
 from ..concepts.sides import mirrored_row
 from ..data.preprocessing import plan_grid, prepare_image
 from ..errors import ConceptError, GeometryError, InputError, NotEnoughMemoryError
@@ -29,17 +29,16 @@ from ..model_store import find_model, whole_folder
 from ..results import SegmentationResult
 from .cancel import CancelToken
 from .device import describe_device, resolve_device, resolve_precision
+from .notes import notes_on
 from .part import Part, plan_part
 from .postprocessing import take_away_small_pieces_
 from .progress import Progress, WindowTimer
+from .rows import Rows
 from .sliding_window import Mirror, count_windows, sliding_window_logits
 from .source import PathLike, VolumeSource, as_volume
 
 logger = logging.getLogger(__name__)
 
-CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
-FEW_VALUES = 12  # a quantised image has more, a label map seldom
-EDITED_TITLE_SHARE = 0.25  # the two sides of an organ pair rarely differ by more; stray pieces are smaller
 GPU_BATCH = 4
 LARGEST_MM = 2500
 SMALLEST_WORKING_SIDE = 8
@@ -130,7 +129,8 @@ class Segmenter:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
         table = self.choose_concepts(concepts, only)
-        asked = self._asked_rows(table)
+        rows = self._rows(table)
+        asked = rows.asked()
         if self.model.text is not None:
             for number, row in enumerate(self.table(concepts), start=2):  # as a spreadsheet of the whole table counts
                 if row.name in table.names:
@@ -138,7 +138,10 @@ class Segmenter:
         text = self._encode(asked)
         report(Progress("reading"))
         volume = as_volume(source, frame, self.config.in_channels)
-        notes = self._notes(volume, table)
+        notes = notes_on(volume, rows)
+        for note in notes:
+            logger.warning(note)
+        notes[:0] = volume.notes  # which were logged as it was read
         cancel.check()
         report(Progress("preparing"))
         try:
@@ -152,24 +155,25 @@ class Segmenter:
         try:
             self._check_memory(part, len(asked), maps)
         except NotEnoughMemoryError:
-            asked = self._asked_rows(table, alone=True)
+            asked = rows.asked(alone=True)
             self._check_memory(part, len(asked), maps)
             text = self._encode(asked)
             notes.append(_ALONE_NOTE)
             logger.warning(_ALONE_NOTE)
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
+        mirror = self._mirror(rows, asked) if flips and self.config.preprocessing["mirror_sides"] else None
         logits, device = self._run_with_fallback(
-            image, asked, text, part, flips, overlap, batch_size, report, cancel, notes
+            image, text, part, flips, mirror, overlap, batch_size, report, cancel, notes
         )
         report(Progress("finishing"))
         scores = _probabilities_(logits, self.config.nested)
         part.forget_surroundings_(scores, self.config.nested)
         first = 0 if self.config.nested else 1
-        shares = {place + first: share for place, share in self._smallest_pieces(asked).items()}
+        shares = {place + first: share for place, share in rows.smallest_pieces(asked).items()}
         take_away_small_pieces_(scores, shares, self.config.nested)
-        keep = self._places(table, asked)
-        labelmap, confidence = self._labelmap(scores, keep, part, table)
+        keep = rows.places(asked)
+        labelmap, confidence = self._labelmap(scores, keep, part, rows)
         cancel.check()
         if not labelmap.any():
             notes.append("Nothing was found: is this the right model for the volume?")
@@ -226,73 +230,12 @@ class Segmenter:
         table = read_csv(own) if own.is_file() else load_concepts(self.config.concepts)
         return dataclasses.replace(table, name=self.config.concepts or table.name)
 
-    def _asked_rows(self, table: ConceptSet, alone: bool = False) -> list[Concept]:
-        """The rows that the network is asked for. The fixed head answers for all its classes, in its own order.
-
-        Other heads are asked in an order that follows from the texts alone: sums that are rounded in another order would
-        give other masks here and there, and the order of a table must not matter. Nor must it matter which other rows are
-        asked for. So as long as all texts are the model's own, its other rows compete, too, unless ``alone``.
-        """
-        if self.config.head != "fixed":
-            others = [] if alone else self._competitors(table)
-            first = [rows[0] for rows in self._rivals(table).values()]  # two rows that say the same are one question
-            return sorted((*first, *others), key=lambda concept: concept.texts)
-        own = {fold_name(c.name): c for c in self.choose_concepts()} | {fold_name(c.name): c for c in table}
-        known = [fold_name(name) for name in self.config.classes]
-        unknown = [c.name for c in table if fold_name(c.name) not in known]
-        if unknown:
-            raise ConceptError(
-                f"The model '{self.name}' has a fixed head and knows only: {', '.join(self.config.classes)}; it cannot be "
-                f"asked for {', '.join(unknown)}."
-            )
-        return [own[name] for name in known]
-
-    def _own_rows(self) -> list[Concept]:
-        """Rows of the model's own table, on or off; none where it has no table."""
+    def _rows(self, table: ConceptSet) -> Rows:
         try:
-            return list(self.table())
-        except ConceptError:
-            return []
-
-    def _competitors(self, table: ConceptSet) -> list[Concept]:
-        """The model's own rows that are on and not in a table of its own texts. None where a text was edited: it may stand for
-        any of them, as "both kidneys" does. None either where classes do not exclude each other."""
-        own = {} if self.config.nested else {_folded(row): row for row in self._own_rows()}
-        asked = {_folded(row) for row in table}
-        return [row for texts, row in own.items() if row.enabled and texts not in asked] if asked <= own.keys() else []
-
-    def _rivals(self, table: ConceptSet) -> dict[tuple[str, ...], list[Concept]]:
-        """Texts -> the rows that have them. The first gets the voxels: an edited one rather than the model's own."""
-        own = {row.texts: fold_name(row.name) for row in self._own_rows()}
-        rivals: dict[tuple[str, ...], list[Concept]] = {}
-        for row in sorted(table, key=lambda row: (fold_name(row.name) == own.get(row.texts), row.name)):
-            rivals.setdefault(row.texts, []).append(row)
-        return rivals
-
-    def _places(self, table: ConceptSet, asked: list[Concept]) -> list[int]:
-        """Where each row of the table is among those that are asked."""
-        if self.config.head == "fixed":
-            return [asked.index(row) for row in table]
-        texts = [row.texts for row in asked]
-        return [texts.index(row.texts) for row in table]
-
-    def _smallest_pieces(self, asked: list[Concept]) -> dict[int, float]:
-        """Places of the rows that lose small pieces -> what a piece must have of the largest one to stay; 1: the largest alone.
-
-        It goes by the class that a row describes: that of the model's own row with the same texts, otherwise of the same name.
-        With a title of its own a row may be asked for more than its class ("both kidneys"): then large pieces stay.
-        """
-        one_piece = {fold_name(name) for name in self.config.keep_largest}
-        own = self._own_rows()
-        by_texts = {row.texts: fold_name(row.name) for row in own}
-        titles = {fold_name(row.name): fold_name(row.title) for row in own}
-        shares = {}
-        for place, row in enumerate(asked):
-            name = fold_name(row.name)
-            if by_texts.get(row.texts, name) in one_piece:
-                known = row.texts in by_texts or fold_name(row.title) in ("", name, titles.get(name, name))
-                shares[place] = 1.0 if known else EDITED_TITLE_SHARE
-        return shares
+            own = list(self.table())
+        except ConceptError:  # the model has no table of its own
+            own = []
+        return Rows(table, own, self.config)
 
     def _encode(self, asked: list[Concept]) -> TextTokens | None:
         if self.model.text is None:
@@ -302,7 +245,7 @@ class Segmenter:
             self._encoded = texts, self.model.encode(asked)
         return self._encoded[1]
 
-    def _mirror(self, asked: list[Concept]) -> Mirror | None:
+    def _mirror(self, rows: Rows, asked: list[Concept]) -> Mirror | None:
         """What to ask of the volume mirrored left-right; None where no texts are read, or none is the model's own.
 
         Edited texts are not averaged: exchanged, they may mislead the network as they stand (a reworded left putamen was lost).
@@ -310,8 +253,7 @@ class Segmenter:
         if self.model.text is None or self.config.head == "fixed":
             return None
         if self._mirrored is None or self._mirrored[0] != asked:
-            own = {_folded(row) for row in self._own_rows()}
-            known = [_folded(row) in own for row in asked]
+            known = rows.are_own(asked)
             others = [mirrored_row(row) for row in asked]
             mirror = Mirror(self.model.encode(others), torch.tensor(known)) if any(known) else None
             self._mirrored = asked, mirror
@@ -322,10 +264,10 @@ class Segmenter:
     def _run_with_fallback(
         self,
         image: torch.Tensor,
-        asked: list[Concept],
         text: TextTokens | None,
         part: Part,
         flips: bool,
+        mirror: Mirror | None,
         overlap: float,
         batch_size: int | None,
         report: Callable[[Progress], None],
@@ -334,7 +276,6 @@ class Segmenter:
     ) -> tuple[torch.Tensor, torch.device]:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
         axes = self.config.preprocessing["flip_axes" if flips else "always_flip"]
-        mirror = self._mirror(asked) if flips and self.config.preprocessing["mirror_sides"] else None
         if flips and not axes and mirror is None:
             notes.append("No mirrored versions were used: this model allows none, or knows none of the texts.")
         cpu = torch.device("cpu")
@@ -411,9 +352,10 @@ class Segmenter:
     # ---- result ----------------------------------------------------------------------------------------------------
 
     def _labelmap(
-        self, scores: torch.Tensor, keep: list[int], part: Part, table: ConceptSet
+        self, scores: torch.Tensor, keep: list[int], part: Part, rows: Rows
     ) -> tuple[np.ndarray, dict[str, float]]:
         """Labels on the input grid, and the mean probability inside each class at working resolution."""
+        table = rows.table
         if self.config.nested:
             scores = scores[keep]
             confidence = [_mean_where(score, score > 0.5) for score in scores]
@@ -421,8 +363,8 @@ class Segmenter:
             return part.on_whole_input(labelmap), _named(table, confidence)
         winner = scores.argmax(0)
         values = np.zeros(len(scores), int)  # of the rows in the table, by place; what nobody asked for is background
-        twins = [] if self.config.head == "fixed" else self._rivals(table).values()
-        empty = {row.name for rows in twins for row in rows[1:]}
+        twins = [] if self.config.head == "fixed" else rows.rivals().values()
+        empty = {row.name for _, *others in twins for row in others}
         confidence = []
         for number, (row, place) in enumerate(zip(table, keep, strict=True), start=1):
             values[place + 1] = values[place + 1] if row.name in empty else number
@@ -431,43 +373,6 @@ class Segmenter:
         if values.tolist() != list(range(len(scores))):
             labelmap = values.astype(labelmap.dtype)[labelmap]
         return part.on_whole_input(labelmap), _named(table, confidence)
-
-    def _notes(self, volume: Volume, table: ConceptSet) -> list[str]:
-        """What the user should know before trusting the result."""
-        notes = []
-        modality = self.config.preprocessing["modality"].upper()
-        looks_ct = np.mean(volume.array[..., ::4, ::4, ::4] < CT_AIR) > 0.02
-        if modality == "MR" and looks_ct:
-            notes.append("This model was trained on MR, and the volume looks like CT: expect wrong results.")
-        if modality == "CT" and not volume.array.min() < -200:
-            notes.append(
-                "This model was trained on CT in Hounsfield units, and the volume has no air: expect wrong results."
-            )
-        sample = np.unique(volume.array[..., ::4, ::4, ::4])
-        if len(sample) <= FEW_VALUES and (sample == np.round(sample)).all():
-            notes.append("This volume has a few whole numbers only, as a label map has: expect wrong results.")
-        if table.modality and modality and table.modality.upper() != modality:
-            notes.append(f"The concept texts describe {table.modality} and the model was trained on {modality}.")
-        if not self.config.nested and self.config.head != "fixed":
-            for first, *others in self._rivals(table).values():
-                if others:
-                    names = ", ".join(row.name for row in others)
-                    notes.append(
-                        f"The rows {first.name}, {names} have the same texts: what they describe is drawn as {first.name}."
-                    )
-        known, own = {fold_name(name) for name in self.config.classes}, {_folded(row) for row in self._own_rows()}
-        new = [row.name for row in table if fold_name(row.name) not in known and _folded(row) not in own]
-        if known and new:
-            notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
-        off = {fold_name(row.name) for row in self._own_rows() if not row.enabled}
-        asked = [name for name in table.names if fold_name(name) in off]
-        if asked:
-            notes.append(
-                f"This model's own table has these rows switched off: {', '.join(asked)}. Expect wrong segments."
-            )
-        for note in notes:
-            logger.warning(note)
-        return [*volume.notes, *notes]  # the first were logged as the volume was read
 
 
 def segment(
@@ -513,11 +418,6 @@ def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
     for slab in logits.split(8, dim=1):
         slab.copy_(torch.softmax(slab, 0))
     return logits
-
-
-def _folded(row: Concept) -> tuple[str, ...]:
-    """Its texts, where neither capitals nor spaces count."""
-    return tuple(" ".join(text.casefold().split()) for text in row.texts)
 
 
 def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float | None:

@@ -41,3 +41,25 @@ def settings(bert: Path) -> list[str]:
     from tiny_training import small
 
     return small(bert)
+
+
+@pytest.fixture(scope="session")
+def cardiac():
+    """The bundled model."""
+    from BiPVLSegLib.inference.segmenter import Segmenter
+
+    return Segmenter("cardiac-mr", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def heart():
+    """A drawn heart with its labels."""
+    from BiPVLSegLib.data.phantom import cine_phantom
+
+    return cine_phantom(seed=3, shape=(144, 144, 8))
+
+
+@pytest.fixture(scope="session")
+def reference(cardiac, heart):
+    """What the bundled model finds there."""
+    return cardiac.segment((heart.image, heart.affine))

@@ -214,6 +214,17 @@ def test_a_split_without_labels_judges_nothing_and_says_so(tmp_path: Path) -> No
         evaluate(tmp_path, "validation", "cardiac-mr", tmp_path / "report", limit=0)
 
 
+def test_a_volume_that_is_listed_twice_is_trained_on_once(tmp_path: Path, caplog) -> None:
+    write_hearts(tmp_path, 2, 1)
+    content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+    first = content["training"][0]
+    content["training"].append({key: f"images/../{name}" for key, name in first.items()})
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    cases = read_datalist(tmp_path).split("training")
+    assert len(cases) == 2 and len({case.name for case in cases}) == 2
+    assert 'lists 1 volume(s) more than once under "training"' in caplog.text
+
+
 def test_one_bad_volume_does_not_cost_the_judgement_of_the_others(tmp_path: Path, capsys, caplog) -> None:
     write_hearts(tmp_path, 1, 3)
     content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
@@ -233,7 +244,7 @@ def test_one_bad_volume_does_not_cost_the_judgement_of_the_others(tmp_path: Path
         assert list(failed) == ["case2"]
         assert (len(report["cases"]) if name == "report" else report["cases"]) == 2
         assert "Not judged: case2: " in (tmp_path / name / f"{name}.txt").read_text(encoding="utf-8")
-    assert "lists 1 volume(s) more than once" in caplog.text
+    assert 'lists 1 volume(s) more than once under "validation"' in caplog.text
     save_nifti(tmp_path / "images" / "case2.nii.gz", heart(2)[0], (150.0, 150.0, 1000.0))
     save_nifti(tmp_path / "labels" / "case2.nii.gz", heart(2)[1], (150.0, 150.0, 1000.0))
     with pytest.raises(InputError, match="^1 of 3 volumes could not be judged.*case2.*case2.nii.gz'"):

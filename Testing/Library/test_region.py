@@ -252,7 +252,7 @@ def test_largest_piece_is_that_in_the_region(tmp_path, monkeypatch):
     """A structure that is one piece: what lies outside the region cannot push out the piece inside."""
     segmenter = tiny(tmp_path, keep_largest=["left ventricle"])
     grid = plan_grid(HEART.image.shape, HEART.affine, segmenter.config.preprocessing)
-    asked = [concept.name for concept in segmenter._asked_rows(segmenter.choose_concepts())]
+    asked = [concept.name for concept in segmenter._rows(segmenter.choose_concepts()).asked()]
     place = 1 + asked.index("left ventricle")
     logits = torch.zeros(4, *grid.shape)
     logits[place] = -20

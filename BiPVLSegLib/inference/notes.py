@@ -1,0 +1,60 @@
+"""What a user should know before trusting a result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..concepts import fold_name
+from ..io.volume import Volume
+from .rows import Rows
+
+CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
+FEW_VALUES = 12  # a quantised image has more, a label map seldom
+
+
+def notes_on(volume: Volume, rows: Rows) -> list[str]:
+    """Where volume, texts and model do not seem to belong together, a sentence each."""
+    modality = rows.config.preprocessing["modality"].upper()
+    return [*_of_image(volume, modality), *_of_texts(rows, modality)]
+
+
+def _of_image(volume: Volume, modality: str) -> list[str]:
+    notes = []
+    looks_ct = np.mean(volume.array[..., ::4, ::4, ::4] < CT_AIR) > 0.02
+    if modality == "MR" and looks_ct:
+        notes.append("This model was trained on MR, and the volume looks like CT: expect wrong results.")
+    if modality == "CT" and not volume.array.min() < -200:
+        notes.append(
+            "This model was trained on CT in Hounsfield units, and the volume has no air: expect wrong results."
+        )
+    sample = np.unique(volume.array[..., ::4, ::4, ::4])
+    if len(sample) <= FEW_VALUES and (sample == np.round(sample)).all():
+        notes.append("This volume has a few whole numbers only, as a label map has: expect wrong results.")
+    return notes
+
+
+def _of_texts(rows: Rows, modality: str) -> list[str]:
+    notes = []
+    table, config = rows.table, rows.config
+    if table.modality and modality and table.modality.upper() != modality:
+        notes.append(f"The concept texts describe {table.modality} and the model was trained on {modality}.")
+    if not config.nested and config.head != "fixed":
+        for first, *others in rows.rivals().values():
+            if others:
+                names = ", ".join(row.name for row in others)
+                notes.append(
+                    f"The rows {first.name}, {names} have the same texts: what they describe is drawn as {first.name}."
+                )
+    known = {fold_name(name) for name in config.classes}
+    new = [
+        row.name
+        for row, own in zip(table, rows.are_own(list(table)), strict=True)
+        if not own and fold_name(row.name) not in known
+    ]
+    if known and new:
+        notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
+    off = {fold_name(row.name) for row in rows.own if not row.enabled}
+    asked = [name for name in table.names if fold_name(name) in off]
+    if asked:
+        notes.append(f"This model's own table has these rows switched off: {', '.join(asked)}. Expect wrong segments.")
+    return notes
