@@ -9,9 +9,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from BiPVLSegLib.concepts import CONCEPT_FIELDS, Concept, ConceptSet, Terminology, fold_name
+from BiPVLSegLib.concepts import TEXT_FIELDS, Concept, ConceptSet, Terminology, fold_name
 
-TEXT_FIELDS = ("title", *CONCEPT_FIELDS)
 # What makes a row "edited". The check mark does not: it is seen at a glance and is nobody's work.
 CONTENT_FIELDS = ("name", *TEXT_FIELDS, "color", "terminology", "label")
 EDITABLE_FIELDS = (*CONTENT_FIELDS, "enabled")

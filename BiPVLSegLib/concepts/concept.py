@@ -9,6 +9,7 @@ from ..errors import ConceptError
 from .terminology import Terminology
 
 CONCEPT_FIELDS = ("shape", "location", "appearance", "contour", "texture")
+TEXT_FIELDS = ("title", *CONCEPT_FIELDS)
 
 
 def fold_name(name: str) -> str:
@@ -47,7 +48,7 @@ class Concept:
     label: int | None = None
 
     def __post_init__(self) -> None:
-        for field in ("name", "title", *CONCEPT_FIELDS):
+        for field in ("name", *TEXT_FIELDS):
             value = getattr(self, field)
             if not isinstance(value, str):
                 raise ConceptError(f"The {field} of a concept must be text, not {value!r}.")
@@ -68,7 +69,7 @@ class Concept:
     @property
     def texts(self) -> tuple[str, ...]:
         """Title, shape, location, appearance, contour, texture, in this order."""
-        return (self.title, *(getattr(self, field) for field in CONCEPT_FIELDS))
+        return tuple(getattr(self, field) for field in TEXT_FIELDS)
 
     def _checked_color(self) -> tuple[int, int, int] | None:
         if self.color is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConceptError
-from .concept import CONCEPT_FIELDS, Concept, fold_name
+from .concept import TEXT_FIELDS, Concept, fold_name
 from .terminology import Terminology
 
 JSON_VERSION = 1
@@ -150,7 +150,7 @@ class ConceptSet:
 
 
 def _concept_to_dict(concept: Concept) -> dict[str, Any]:
-    row: dict[str, Any] = {field: getattr(concept, field) for field in ("name", "title", *CONCEPT_FIELDS)}
+    row: dict[str, Any] = {field: getattr(concept, field) for field in ("name", *TEXT_FIELDS)}
     row["color"] = None if concept.color is None else list(concept.color)
     row["terminology"] = None if concept.terminology is None else concept.terminology.to_entry()
     row["enabled"] = concept.enabled

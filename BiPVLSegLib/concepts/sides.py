@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from .concept import CONCEPT_FIELDS, Concept
+from .concept import TEXT_FIELDS, Concept
 
 _LEFT_RIGHT = (
     "left right",
@@ -49,5 +49,5 @@ def without_side(text: str) -> str:
 
 def mirrored_row(row: Concept) -> Concept:
     """The row with left and right exchanged in all of its texts; its name stays."""
-    changes: dict[str, Any] = {field: mirrored(getattr(row, field)) for field in ("title", *CONCEPT_FIELDS)}
+    changes: dict[str, Any] = {field: mirrored(getattr(row, field)) for field in TEXT_FIELDS}
     return replace(row, **changes)

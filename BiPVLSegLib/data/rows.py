@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..concepts import CONCEPT_FIELDS, Concept
+from ..concepts import CONCEPT_FIELDS, TEXT_FIELDS, Concept
 from .wordings import Wordings
 
 FOREIGN: tuple[int, ...] = ()
@@ -127,6 +127,6 @@ def _dropped(concept: Concept, sampling: RowSampling, rng: np.random.Generator) 
     changes = {name: "" for name in CONCEPT_FIELDS if rng.random() < sampling.drop_concept}
     if rng.random() < sampling.drop_title:
         changes["title"] = ""
-    if not any(getattr(concept, name) for name in ("title", *CONCEPT_FIELDS) if name not in changes):
+    if not any(getattr(concept, name) for name in TEXT_FIELDS if name not in changes):
         return concept
     return replace(concept, **changes)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name
+from ..concepts import CONCEPT_FIELDS, TEXT_FIELDS, Concept, ConceptSet, fold_name
 from ..concepts.sides import mirrored, mirrored_row, side_of, without_side
 from .wording_files import TEXT, read_wording_file
 
@@ -88,7 +88,7 @@ def with_composed(
         members = rng.permutation(union.members).tolist()
         said = {
             field: [_one_of((getattr(concepts[place], field), *texts[place].get(field, ())), rng) for place in members]
-            for field in ("title", *CONCEPT_FIELDS)
+            for field in TEXT_FIELDS
         }
         title = _one_of(JOINTS, rng).join(filter(None, said.pop("title")))
         if rng.random() < SHORT:

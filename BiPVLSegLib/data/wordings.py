@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, read_csv
+from ..concepts import TEXT_FIELDS, Concept, ConceptSet, fold_name, read_csv
 from ..concepts.sides import mirrored, mirrored_row
 from ..paths import resources_folder
 from .unions import Union, with_composed, written_unions
 from .wording_files import TEXT, read_wording_file
 
-FIELDS = ("title", *CONCEPT_FIELDS)
 TYPO_SHARES = (0.03, 0.06, 0.1)  # of the letters; each text has one misspelt copy of each kind
 OWN_COPIES = 5  # and the table's own texts, which are what users have before them, so many
 KEYS = "abcdefghijklmnopqrstuvwxyz "
@@ -53,7 +52,7 @@ class Wordings:
     def reworded(self, index: int, row: Concept, rng: np.random.Generator) -> Concept:
         """The row with each of its texts from a writer of its own."""
         changes = {}
-        for field in FIELDS:
+        for field in TEXT_FIELDS:
             pool = self.texts[index].get(field, ())
             if pool and getattr(row, field):
                 changes[field] = pool[int(rng.integers(len(pool)))]
@@ -62,7 +61,7 @@ class Wordings:
     def misspell(self, row: Concept, rng: np.random.Generator) -> Concept:
         """The row with typing errors in every text that has misspelt copies."""
         changes = {}
-        for field in FIELDS:
+        for field in TEXT_FIELDS:
             copies = self.misspelt.get(getattr(row, field), ())
             if copies:
                 changes[field] = copies[int(rng.integers(len(copies)))]
@@ -145,7 +144,7 @@ def _mirror_image(rows: dict[str, Concept]) -> dict[str, Concept]:
 
 def _texts(row: Concept, writers: Sequence[dict[str, Concept]], synonyms: dict[str, list[str]]) -> dict[str, tuple]:
     others = [writer[fold_name(row.name)] for writer in writers if fold_name(row.name) in writer]
-    pools = {field: [getattr(other, field) for other in others if getattr(other, field)] for field in FIELDS}
+    pools = {field: [getattr(other, field) for other in others if getattr(other, field)] for field in TEXT_FIELDS}
     place = row.title[len(row.name) :] if row.title.lower().startswith(row.name.lower()) else ""
     for synonym in synonyms.get(fold_name(row.name), ()):
         pools["title"] += [synonym, synonym + place] if place else [synonym]

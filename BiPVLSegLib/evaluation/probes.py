@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..concepts import CONCEPT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
+from ..concepts import CONCEPT_FIELDS, TEXT_FIELDS, Concept, ConceptSet, fold_name, load_concepts
 from ..concepts.sides import mirrored, mirrored_row
 from ..data.presets import PRESETS
 from ..data.unions import read_unions
@@ -114,7 +114,7 @@ def _typos(row: Concept, rng: np.random.Generator) -> Concept:
             letters[place] = LETTERS[rng.integers(len(LETTERS))]
         return "".join(letters)
 
-    return replace(row, **{name: spoil(getattr(row, name)) for name in ("title", *CONCEPT_FIELDS)})
+    return replace(row, **{name: spoil(getattr(row, name)) for name in TEXT_FIELDS})
 
 
 def _dropped(concepts: ConceptSet) -> list[Table]:
@@ -122,7 +122,7 @@ def _dropped(concepts: ConceptSet) -> list[Table]:
 
 
 def _without(row: Concept, name: str) -> Concept:
-    left = [text for field_name, text in zip(("title", *CONCEPT_FIELDS), row.texts) if field_name != name]
+    left = [text for field_name, text in zip(TEXT_FIELDS, row.texts) if field_name != name]
     return replace(row, **{name: ""}) if any(left) else row
 
 

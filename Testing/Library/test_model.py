@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_models import BERT, HEART, PAPER, SWIN, images, logits_of, tiny_config, tiny_model
 
-from BiPVLSegLib.concepts import CONCEPT_FIELDS, Concept, load_concepts
+from BiPVLSegLib.concepts import TEXT_FIELDS, Concept, load_concepts
 from BiPVLSegLib.errors import BiPVLError, ConceptError, ModelError
 from BiPVLSegLib.losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, deep_supervision_loss
 from BiPVLSegLib.model import BiPVLSegModel, TextTokens, bifusion, build_model, load_model, paper_config
@@ -71,7 +71,7 @@ def test_the_number_of_classes_is_free(rows: int, nested: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", TOKEN_MODES)
-@pytest.mark.parametrize("field", ["title", *CONCEPT_FIELDS])
+@pytest.mark.parametrize("field", TEXT_FIELDS)
 def test_editing_one_text_of_one_class_changes_the_logits_of_that_class_most(mode: dict, field: str) -> None:
     # Without fusion the classes meet nowhere, so that the edit must act on its own channel and on no other.
     model = tiny_model(fusion_direction="none", **mode)
@@ -425,7 +425,7 @@ def test_a_text_of_2000_words_is_refused_with_row_and_column(mode: dict, field: 
     concepts = HEART.replace("left ventricular myocardium", **{field: "muscle " * 2000})
     with pytest.raises(ConceptError) as caught:
         model.encode(concepts)
-    column = dict(zip(("title", *CONCEPT_FIELDS), COLUMNS, strict=True))[field]
+    column = dict(zip(TEXT_FIELDS, COLUMNS, strict=True))[field]
     sentence = str(caught.value)
     assert "Row 3" in sentence and "left ventricular myocardium" in sentence and column in sentence
     assert "2000 words" in sentence

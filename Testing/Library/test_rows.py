@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from tiny_segmenter import PREPROCESSING, tiny
 
-from BiPVLSegLib.concepts import CONCEPT_FIELDS, ConceptSet, load_concepts, write_csv
+from BiPVLSegLib.concepts import CONCEPT_FIELDS, TEXT_FIELDS, ConceptSet, load_concepts, write_csv
 from BiPVLSegLib.errors import ConceptError
 from BiPVLSegLib.inference import segmenter as segmenter_module
 from BiPVLSegLib.inference.segmenter import Segmenter
@@ -28,7 +28,7 @@ def test_the_largest_piece_is_kept_of_what_a_row_describes_not_of_its_name(tmp_p
     write_csv(rows, tmp_path / "tiny" / "concepts.csv")
     segmenter = Segmenter(tmp_path / "tiny", device="cpu", precision="fp32")
     left, right = (row for name in ("left ventricle", "right ventricle") for row in rows.select([name]))
-    texts = {field: (getattr(left, field), getattr(right, field)) for field in ("title", *CONCEPT_FIELDS)}
+    texts = {field: (getattr(left, field), getattr(right, field)) for field in TEXT_FIELDS}
     exchanged = rows.replace("right ventricle", **{field: pair[0] for field, pair in texts.items()})
     exchanged = exchanged.replace("left ventricle", **{field: pair[1] for field, pair in texts.items()})
 
@@ -222,7 +222,7 @@ def test_rows_follow_their_texts_when_the_texts_are_exchanged(cardiac, heart, re
     right, left = table.find("right ventricle"), table.find("left ventricle")
 
     def texts(concept):
-        return {field: getattr(concept, field) for field in ("title", *CONCEPT_FIELDS)}
+        return {field: getattr(concept, field) for field in TEXT_FIELDS}
 
     exchanged = table.replace(right.name, **texts(left)).replace(left.name, **texts(right))
     result = cardiac.segment((heart.image, heart.affine), exchanged)
