@@ -71,7 +71,7 @@ def take_lock(folder: Path) -> BinaryIO | None:
     path = folder / LOCK
     file = path.open("a+b")
     try:
-        _lock_file(file)
+        lock_file(file)
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
         file.close()
@@ -125,8 +125,16 @@ def _is_old(path: Path) -> bool:
         return False
 
 
-def _lock_file(file: BinaryIO) -> None:
-    """Locks an open file against other processes, and other openings in this one. Raises OSError where it is locked."""
+def lock_file(file: BinaryIO) -> None:
+    """Locks an open file against other processes, and other openings in this one, until it is closed.
+
+    Raises
+    ------
+    BlockingIOError, PermissionError
+        It is locked.
+    OSError
+        The file system knows no locks.
+    """
     if os.name == "nt":
         import msvcrt
 

@@ -376,7 +376,8 @@ def _checked(field: str, value: Any) -> Any:
         return Concept("?", "?", label=value).label
     if field == "terminology":
         return Terminology.parse(value) if isinstance(value, str) else Concept("?", "?", terminology=value).terminology
-    return str(value).replace("\0", "")  # comes in by pasting; no text has a use for it
+    # Zero bytes and halves of emoji come in by pasting; no text has a use for them, and no file takes the latter.
+    return str(value).replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
 
 
 def _freeName(name: str, rows: tuple[ConceptRow, ...]) -> str:

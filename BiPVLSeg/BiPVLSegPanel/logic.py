@@ -45,6 +45,7 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         self._keeper = WorkerKeeper()
         self._timer = None
         self._quitConnected = False
+        self._sceneObserver: tuple | None = None
 
     def getParameterNode(self):
         """The parameter node as a ``BiPVLSegParameterNode``."""
@@ -123,6 +124,7 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
             show3D,
         )
         self._connectQuit()
+        self._observeScene(request.scene)
         self.run = self._start(request, bool(keepWorker), onFinished)
         if not waitForCompletion:
             self._startTimer()
@@ -162,6 +164,7 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         if self._quitConnected:
             slicer.app.disconnect("aboutToQuit()", self.shutdown)
             self._quitConnected = False
+        self._observeScene(None)
 
     # ---- running ---------------------------------------------------------------------------------------------------
 
@@ -229,6 +232,19 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         if not self._quitConnected:
             slicer.app.connect("aboutToQuit()", self.shutdown)
             self._quitConnected = True
+
+    def _observeScene(self, scene) -> None:
+        """Lets go of the last run when this scene is closed: it would keep the volumes in memory."""
+        if self._sceneObserver is not None:
+            observed, tag = self._sceneObserver
+            observed.RemoveObserver(tag)
+            self._sceneObserver = None
+        if scene is not None:
+            self._sceneObserver = scene, scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose)
+
+    def _onSceneEndClose(self, scene, event) -> None:
+        if self.run is not None and self.run.finished:
+            self.run = None
 
     def _busySentence(self) -> str:
         if self.runState.state is State.INSTALLING:

@@ -119,12 +119,12 @@ def importFrames(
         )
         sequence = None
         rememberFrame(node, shown.frame)
+        _flagUnsure(node, ids, shown)
     else:
         node, sequence = staged.commit()
         ids = staged.segmentIds[shown.frame.indexValue]
     if request.show3D and node.GetDisplayNode() is not None:
         node.GetDisplayNode().SetVisibility3D(True)
-    _flagUnsure(node, ids, shown)
     table = fillTable(request, node, [row for part in prepared for row in part.rows()])
     volumes = addProbabilityVolumes(request.volumeNode, node, shown.probabilities)
     unsure = [name for name in ids if any(part.remark(name) for part in prepared)]
@@ -145,7 +145,7 @@ def importFrames(
 
 def _shownFrame(request: SegmentationRequest, prepared: list[PreparedFrame]) -> PreparedFrame:
     """The frame whose numbers are told in a word: the one that the browser shows, or the first."""
-    now = "" if request.browser is None else indexValueOf(request.browser)
+    now = "" if request.browser is None else indexValueOf(request.browser, request.volumeNode)
     return next((part for part in prepared if part.frame.indexValue == now), prepared[0])
 
 
@@ -155,7 +155,7 @@ def _notes(request: SegmentationRequest, prepared: list[PreparedFrame], snapshot
     if len(request.frames) > 1:
         return notes
     frame = prepared[0].frame
-    if request.browser is not None and indexValueOf(request.browser) != frame.indexValue:
+    if request.browser is not None and indexValueOf(request.browser, request.volumeNode) != frame.indexValue:
         notes.append(
             _("The segmentation is that of frame {number}; another frame is shown now.").format(number=frame.number + 1)
         )
@@ -177,7 +177,8 @@ def _staged(request: SegmentationRequest, prepared: list[PreparedFrame]) -> Iter
     staged = SegmentationSequence(request.volumeNode, request.outputNode)
     for number, part in enumerate(prepared):
         yield _("Putting the frames together ({done} of {count})...").format(done=number, count=len(prepared))
-        staged.add(part.frame, part.result, part.images)
+        node = staged.add(part.frame, part.result, part.images)
+        _flagUnsure(node, staged.segmentIds[part.frame.indexValue], part)
     return staged
 
 
@@ -187,14 +188,12 @@ def _sequenceToUpdate(request: SegmentationRequest):
     return request.browser.GetSequenceNode(request.outputNode)
 
 
-def _flagUnsure(segmentationNode, ids: dict[str, str], shown: PreparedFrame) -> None:
+def _flagUnsure(segmentationNode, ids: dict[str, str], part: PreparedFrame) -> None:
     """Marks segments as Slicer's segment list shows it; a mark of an earlier run is taken back."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     for name, identifier in ids.items():
         segment = segmentationNode.GetSegmentation().GetSegment(identifier)
-        if segment is None:  # the frame that is shown was not among those that were segmented
-            continue
-        if shown.result.is_unsure(name):
+        if part.result.is_unsure(name):
             logic.SetSegmentStatus(segment, logic.Flagged)
         elif logic.GetSegmentStatus(segment) == logic.Flagged:
             logic.SetSegmentStatus(segment, logic.NotStarted)

@@ -15,13 +15,14 @@ _ORGAN_COLUMN = "BiPVLSeg.organColumn"
 
 @dataclass(frozen=True)
 class Row:
-    """``meanIntensity`` and ``confidence`` are None for an organ that was not found; ``remark`` is "" where all is well."""
+    """``meanIntensity`` and ``confidence`` are None for an organ that was not found, and words where somebody wrote some into
+    the table; ``remark`` is "" where all is well."""
 
     indexValue: str
     organ: str
     volumeMl: float
-    meanIntensity: float | None
-    confidence: float | None
+    meanIntensity: float | str | None
+    confidence: float | str | None
     remark: str
 
 
@@ -109,8 +110,7 @@ def _readRows(tableNode, byFrame: bool) -> list[Row]:
     rows = []
     for number in range(table.GetNumberOfRows()):
         *frame, organ, volume, intensity, confidence, remark = (column.GetValue(number) for column in columns)
-        numbers = [float(text) if text else None for text in (intensity, confidence)]
-        rows.append(Row(frame[0] if byFrame else "", organ, volume, *numbers, remark))
+        rows.append(Row(frame[0] if byFrame else "", organ, volume, _value(intensity), _value(confidence), remark))
     return rows
 
 
@@ -138,5 +138,14 @@ def _addColumn(table, column, name: str, values: list) -> None:
     table.AddColumn(column)
 
 
-def _number(value: float | None, digits: int) -> str:
+def _number(value: float | str | None, digits: int) -> str:
+    if isinstance(value, str):
+        return value
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _value(text: str) -> float | str | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text

@@ -185,7 +185,8 @@ class SegmentationRun:
         """Sends one job and waits for the worker to be done with it. Raises BiPVLError where it is not."""
         identifier = str(next(_numbers))
         self._workerIsWell = False
-        heard, silentSince = False, time.monotonic()
+        awake = heard = replaced = False
+        silentSince = time.monotonic()
         self._worker.send({"command": "segment", "id": identifier, "folder": folder})
         while True:
             for event in self._worker.events():
@@ -193,17 +194,18 @@ class SegmentationRun:
                 if kind == "log":
                     self.state.note(event["line"])
                 elif kind == "exit":
-                    if heard or self._workerIsNew:
+                    # A warm worker, or one that waited while a large job was written, may have left, being idle.
+                    if heard or replaced or (self._workerIsNew and event.get("code") != 0):
                         raise BiPVLError(_endOfWorker(event.get("code")))
-                    # A warm worker may have left, being idle, while the job was written.
+                    replaced = True
                     self._worker, self._workerIsNew = self._keeper.replace(self._idleMinutes), True
                     self._worker.send({"command": "segment", "id": identifier, "folder": folder})
                     break
                 elif kind == "ready" or event.get("id") == identifier:
-                    heard = True
+                    awake, heard = True, heard or kind != "ready"
                     if self._take(event, frame):
                         return
-            if not heard and time.monotonic() - silentSince > START_SECONDS:
+            if not awake and time.monotonic() - silentSince > START_SECONDS:
                 raise BiPVLError(_("The process that segments does not answer; look at the log, and try again."))
             yield
 

@@ -51,8 +51,7 @@ def currentFrame(volumeNode) -> Frame:
     browser = browserOf(volumeNode)
     if browser is None:
         return Frame(volumeNode)
-    number = browser.GetSelectedItemNumber()
-    return Frame(volumeNode, indexValueOf(browser), max(number, 0))
+    return Frame(volumeNode, indexValueOf(browser, volumeNode), max(_itemShown(browser, volumeNode), 0))
 
 
 def allFrames(volumeNode) -> list[Frame]:
@@ -74,15 +73,35 @@ def allFrames(volumeNode) -> list[Frame]:
     count = sequence.GetNumberOfDataNodes()
     if count == 0:
         raise InputError(_("The sequence '{name}' has no frames; load it again.").format(name=sequence.GetName()))
-    return [Frame(sequence.GetNthDataNode(n), sequence.GetNthIndexValue(n), n) for n in range(count)]
+    values = _indexValues(browser, sequence)
+    return [Frame(sequence.GetNthDataNode(n), values[n], n) for n in range(count)]
 
 
-def indexValueOf(browser) -> str:
-    """The index value that is selected, "" where none is."""
+def indexValueOf(browser, volumeNode) -> str:
+    """The index value in the browser of the frame that a volume shows; "" where it shows none."""
+    number = _itemShown(browser, volumeNode)
+    return "" if number < 0 else _indexValues(browser, browser.GetSequenceNode(volumeNode))[number]
+
+
+def _indexValues(browser, sequence) -> list[str]:
+    """The first index value at which the browser shows each item of a sequence: where two sequences have other times, Slicer
+    goes by those of the master. An item that is never shown has its own."""
+    master = browser.GetMasterSequenceNode()
+    values = {}
+    for number in range(0 if master is None else master.GetNumberOfDataNodes()):
+        value = master.GetNthIndexValue(number)
+        values.setdefault(sequence.GetItemNumberFromIndexValue(value, False), value)
+    return [values.get(n, sequence.GetNthIndexValue(n)) for n in range(sequence.GetNumberOfDataNodes())]
+
+
+def _itemShown(browser, volumeNode) -> int:
+    """Which item of its own sequence a volume shows, -1 for none. Slicer looks it up by the index value that is selected in the
+    browser's master sequence, and takes the nearest one before where the two differ."""
     number, master = browser.GetSelectedItemNumber(), browser.GetMasterSequenceNode()
-    if master is None or not 0 <= number < master.GetNumberOfDataNodes():
-        return ""
-    return master.GetNthIndexValue(number)
+    sequence = browser.GetSequenceNode(volumeNode)
+    if sequence is None or master is None or not 0 <= number < master.GetNumberOfDataNodes():
+        return -1
+    return sequence.GetItemNumberFromIndexValue(master.GetNthIndexValue(number), False)
 
 
 def rememberFrame(segmentationNode, frame: Frame) -> None:
@@ -130,13 +149,14 @@ class SegmentationSequence:
         self.staged.SetIndexType(volumes.GetIndexType())
         self.staged.SetNumericIndexValueTolerance(volumes.GetNumericIndexValueTolerance())
 
-    def add(self, frame: Frame, result, images: list) -> None:
-        """Adds the result of a frame. Raises what ``result_to_segmentation`` raises."""
+    def add(self, frame: Frame, result, images: list):
+        """Adds the result of a frame, and returns its segmentation. Raises what ``result_to_segmentation`` raises."""
         before = None if self.existing is None else self.existing.GetDataNodeAtValue(frame.indexValue, True)
         blank = slicer.vtkMRMLSegmentationNode()
         blank.SetName(self._name())
         node = self.staged.SetDataNodeAtValue(blank if before is None else before, frame.indexValue)
         self.segmentIds[frame.indexValue] = result_to_segmentation(result, None, node, images=images)[1]
+        return node
 
     def nodes(self) -> list:
         """The segmentations that were added."""
@@ -180,7 +200,7 @@ class SegmentationSequence:
     def _show(self, proxy, sequence) -> None:
         """The selected frame into the proxy, as the browser does at a change of frame: where it saves changes the two share
         their segments, so that corrections reach the sequence."""
-        shown = sequence.GetDataNodeAtValue(indexValueOf(self.browser), True)
+        shown = sequence.GetDataNodeAtValue(indexValueOf(self.browser, self.volumeNode), True)
         if shown is not None:
             proxy.CopyContent(shown, not self.browser.GetSaveChanges(sequence))
 

@@ -28,6 +28,7 @@ class WorkFolder:
                 raise _notWritable(root, error) from error
             if self._lock is not None:
                 return
+            shutil.rmtree(self.path, ignore_errors=True)
         raise _notWritable(root, OSError(f"no lock in {self.path}"))
 
     def jobFolder(self):

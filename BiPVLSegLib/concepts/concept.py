@@ -54,6 +54,10 @@ class Concept:
                 raise ConceptError(f"The {field} of a concept must be text, not {value!r}.")
             if "\0" in value:
                 raise ConceptError(f"The {field} of '{self.name}' contains a zero byte; type it in again.")
+            if value != value.encode("utf-8", "replace").decode("utf-8"):
+                raise ConceptError(
+                    f"The {field} of {self.name!r} contains half a character (of an emoji?); type it in again."
+                )
             object.__setattr__(self, field, value.strip())
         if not self.name:
             raise ConceptError("A concept has no name; give it one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import zlib
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from .metrics import evaluate_case
 from .overlay import overlay_png
 from .report import summarise, to_table, write_report
 
+logger = logging.getLogger(__name__)
+
+SHEARED = 0.999  # of the volume that a voxel with right angles has
 PLACES = ("worst", "median", "best", "case")  # what names of pictures begin with
 
 
@@ -56,7 +60,13 @@ def evaluate(
     for case, volume, truth, result in labelled.segmented(overlap=overlap, flips=flips):
         info = result.info
         masks = {name: result.mask(name) for name in asked.names}
-        scores = evaluate_case(masks, truth, volume.spacing, nsd_tolerance_mm)
+        voxel_mm3 = abs(float(np.linalg.det(volume.affine[:3, :3])))
+        if voxel_mm3 < SHEARED * np.prod(volume.spacing):
+            logger.warning(
+                "%s: the axes of its voxels are not at right angles (a tilted gantry?), which HD95 and NSD leave out of account.",
+                case.name,
+            )
+        scores = evaluate_case(masks, truth, volume.spacing, nsd_tolerance_mm, voxel_mm3 / 1000)
         rows.append(
             {"case": case.name, "image": str(case.images[0]), "seconds": result.info["seconds"], "classes": scores}
         )

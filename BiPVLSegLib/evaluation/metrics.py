@@ -41,6 +41,7 @@ def evaluate_case(
     reference: Mapping[str, np.ndarray],
     spacing: Sequence[float],
     nsd_tolerance_mm: float = 2.0,
+    voxel_ml: float | None = None,
 ) -> dict[str, ClassScores]:
     """Compare two segmentations on one grid, class by class.
 
@@ -50,6 +51,7 @@ def evaluate_case(
         spacing: mm along i, j, k.
         nsd_tolerance_mm: surfaces nearer than this count as equal (Nikolov et al., "Clinically applicable segmentation
             of head and neck anatomy", J Med Internet Res 2021).
+        voxel_ml: the volume of a voxel; None where its edges are at right angles. Distances take them to be so.
 
     Raises:
         InputError: the prediction lacks a class of the reference.
@@ -61,6 +63,7 @@ def evaluate_case(
     missing = [name for name in reference if name not in prediction]
     if missing:
         raise InputError(f"The prediction has no class {', '.join(missing)}; it has {', '.join(prediction) or 'none'}.")
+    voxel_ml = float(np.prod(spacing)) / 1000 if voxel_ml is None else voxel_ml
     scores = {}
     for name, truth in reference.items():
         found = np.asarray(prediction[name]) != 0
@@ -69,15 +72,16 @@ def evaluate_case(
             raise GeometryError(
                 f"{name}: prediction {found.shape} and reference {truth.shape} are not on one grid; resample one."
             )
-        scores[name] = _score(found, truth, spacing, nsd_tolerance_mm)
+        scores[name] = _score(found, truth, spacing, nsd_tolerance_mm, voxel_ml)
     return scores
 
 
-def _score(found: np.ndarray, truth: np.ndarray, spacing: list[float], tolerance: float) -> ClassScores:
-    millilitres = float(np.prod(spacing)) / 1000
+def _score(
+    found: np.ndarray, truth: np.ndarray, spacing: list[float], tolerance: float, voxel_ml: float
+) -> ClassScores:
     volumes = {
-        "volume_ml_prediction": int(found.sum()) * millilitres,
-        "volume_ml_reference": int(truth.sum()) * millilitres,
+        "volume_ml_prediction": int(found.sum()) * voxel_ml,
+        "volume_ml_reference": int(truth.sum()) * voxel_ml,
     }
     in_prediction, in_reference = bool(found.any()), bool(truth.any())
     if not in_prediction and not in_reference:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from ..concepts import fold_name
@@ -16,6 +18,24 @@ def notes_on(volume: Volume, rows: Rows) -> list[str]:
     """Where volume, texts and model do not seem to belong together, a sentence each."""
     modality = rows.config.preprocessing["modality"].upper()
     return [*_of_image(volume, modality), *_of_texts(rows, modality)]
+
+
+def notes_on_lost(rows: Rows, found: Container[str]) -> list[str]:
+    """Where nothing was found at all, or for rows of the model that were given other texts than its own, a sentence."""
+    if not any(name in found for name in rows.table.names):
+        return ["Nothing was found: is this the right model for the volume?"]
+    first = [same[0] for same in rows.rivals().values()]  # rows that say the same as another one are drawn as that one
+    known = {fold_name(row.name) for row in rows.own}
+    lost = [
+        row.name
+        for row, own in zip(first, rows.are_own(first), strict=True)
+        if not own and row.name not in found and fold_name(row.name) in known
+    ]
+    if not lost:
+        return []
+    return [
+        f"Nothing was found for {', '.join(lost)}, with other texts than the model's own; see what its own texts find."
+    ]
 
 
 def _of_image(volume: Volume, modality: str) -> list[str]:

@@ -29,7 +29,7 @@ from ..model_store import find_model, whole_folder
 from ..results import SegmentationResult
 from .cancel import CancelToken
 from .device import describe_device, resolve_device, resolve_precision
-from .notes import notes_on
+from .notes import notes_on, notes_on_lost
 from .part import Part, plan_part
 from .postprocessing import take_away_small_pieces_
 from .progress import Progress, WindowTimer
@@ -132,9 +132,10 @@ class Segmenter:
         rows = self._rows(table)
         asked = rows.asked()
         if self.model.text is not None:
+            from_file = concepts is not None and not isinstance(concepts, ConceptSet)
             for number, row in enumerate(self.table(concepts), start=2):  # as a spreadsheet of the whole table counts
                 if row.name in table.names:
-                    self.model.text.check(row, number)
+                    self.model.text.check(row, number if from_file else None)
         text = self._encode(asked)
         report(Progress("reading"))
         volume = as_volume(source, frame, self.config.in_channels)
@@ -175,8 +176,6 @@ class Segmenter:
         keep = rows.places(asked)
         labelmap, confidence = self._labelmap(scores, keep, part, rows)
         cancel.check()
-        if not labelmap.any():
-            notes.append("Nothing was found: is this the right model for the volume?")
         found = None
         if probabilities:
             found = part.on_whole_input(scores_on_input_grid(scores[[place + first for place in keep]], part.grid))
@@ -194,7 +193,10 @@ class Segmenter:
         }
         if region is not None:
             info["region"] = region.matrix.tolist()
-        return SegmentationResult(labelmap, volume.affine, table, info, found, confidence)
+        result = SegmentationResult(labelmap, volume.affine, table, info, found)
+        result.confidence = {name: confidence[name] for name, ml in result.volumes_ml().items() if ml}
+        notes += notes_on_lost(rows, result.confidence)
+        return result
 
     def windows(self, working_shape: Sequence[int], overlap: float | None = None) -> int:
         """How many windows a volume of that working size takes."""
@@ -354,13 +356,14 @@ class Segmenter:
     def _labelmap(
         self, scores: torch.Tensor, keep: list[int], part: Part, rows: Rows
     ) -> tuple[np.ndarray, dict[str, float]]:
-        """Labels on the input grid, and the mean probability inside each class at working resolution."""
+        """Labels on the input grid, and how sure the model is of each class, whether or not it has a voxel there: its mean
+        probability inside the class, at working resolution."""
         table = rows.table
         if self.config.nested:
             scores = scores[keep]
             confidence = [_mean_where(score, score > 0.5) for score in scores]
             labelmap = labelmap_on_input_grid(scores, part.grid, exclusive=False)
-            return part.on_whole_input(labelmap), _named(table, confidence)
+            return part.on_whole_input(labelmap), dict(zip(table.names, confidence, strict=True))
         winner = scores.argmax(0)
         values = np.zeros(len(scores), int)  # of the rows in the table, by place; what nobody asked for is background
         twins = [] if self.config.head == "fixed" else rows.rivals().values()
@@ -368,11 +371,11 @@ class Segmenter:
         confidence = []
         for number, (row, place) in enumerate(zip(table, keep, strict=True), start=1):
             values[place + 1] = values[place + 1] if row.name in empty else number
-            confidence.append(None if row.name in empty else _mean_where(scores[place + 1], winner == place + 1))
+            confidence.append(_mean_where(scores[place + 1], winner == place + 1))
         labelmap = labelmap_on_input_grid(scores, part.grid)
         if values.tolist() != list(range(len(scores))):
             labelmap = values.astype(labelmap.dtype)[labelmap]
-        return part.on_whole_input(labelmap), _named(table, confidence)
+        return part.on_whole_input(labelmap), dict(zip(table.names, confidence, strict=True))
 
 
 def segment(
@@ -420,9 +423,6 @@ def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
     return logits
 
 
-def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float | None:
-    return float(score[mask].mean()) if mask.any() else None
-
-
-def _named(table: ConceptSet, confidence: list[float | None]) -> dict[str, float]:
-    return {name: round(c, 4) for name, c in zip(table.names, confidence, strict=True) if c is not None}
+def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float:
+    """The mean there, or the largest where the mask is empty: between the voxels a class can win that wins in none."""
+    return round(float(score[mask].mean() if mask.any() else score.max()), 4)

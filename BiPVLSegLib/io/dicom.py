@@ -182,6 +182,8 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
     first = slices[0]
     if any(entry.size[:2] != first.size[:2] for entry in slices):
         raise GeometryError(f"The DICOM slices in '{folder}' differ in size; give the folder of one series.")
+    if any(not np.allclose(entry.spacing, first.spacing, rtol=1e-3) for entry in slices):
+        raise GeometryError(f"The DICOM slices in '{folder}' differ in pixel spacing; give the folder of one series.")
     if any(np.abs(place.orientation - places[0].orientation).max() > 1e-3 for place in places):
         raise GeometryError(
             f"The DICOM slices in '{folder}' are not parallel to each other (localiser or radial series?); "
@@ -209,7 +211,27 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
                 "The steps between the DICOM slices in '%s' differ by up to %.4g mm from the usual %.4g mm; what is found there "
                 "is misplaced by that much.", folder, furthest, usual,
             )  # fmt: skip
+    _check_line(folder, [places[index].position for index in order], heights[order], max(first.spacing))
     return [slices[index] for index in order]
+
+
+def _check_line(folder: Path, positions: list[np.ndarray], heights: np.ndarray, pixel: float) -> None:
+    """Raises if slices lie beside the straight line from the first to the last, which one matrix takes for granted."""
+    if len(positions) < 3:
+        return
+    first, last = positions[0], positions[-1]
+    way = (heights - heights[0])[:, None] / (heights[-1] - heights[0])
+    furthest = float(np.linalg.norm(np.array(positions) - first - way * (last - first), axis=1).max())
+    if furthest > pixel:
+        raise GeometryError(
+            f"The DICOM slices in '{folder}' are shifted against each other by up to {furthest:.4g} mm, so what is found there "
+            "would be misplaced; give a series that is one straight stack."
+        )
+    if furthest > UNEVEN * pixel:
+        logger.warning(
+            "The DICOM slices in '%s' are shifted against each other by up to %.4g mm; what is found there is misplaced by that "
+            "much.", folder, furthest,
+        )  # fmt: skip
 
 
 def _series_affine(folder: Path, slices: list[Slice]) -> np.ndarray:

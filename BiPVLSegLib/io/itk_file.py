@@ -47,6 +47,7 @@ def open_itk_file(path: Path) -> VolumeFile:
         raise InputError(f"'{path}' holds complex numbers; export its magnitude.")
     sizes = volume_shape(tuple(reader.GetSize()), str(path)) if components == 1 else _vector_shape(reader, header)
     affine = itk_affine(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())
+    affine = np.diag([*header.to_lps, 1.0]) @ affine  # signs commute with those of LPS to RAS
 
     def load(frame: int | None) -> np.ndarray:
         try:

@@ -35,6 +35,11 @@ META_BYTES = {
 
 _NO_PATIENT = ("scanner", "3d-")  # NRRD's spaces of a device, and of nothing in particular
 
+_WITH_TIME = {
+    **dict.fromkeys(("right-anterior-superior-time", "rast"), (-1.0, -1.0, 1.0)),
+    **dict.fromkeys(("left-anterior-superior-time", "last"), (1.0, -1.0, 1.0)),
+}
+
 
 @dataclass(frozen=True)
 class TextHeader:
@@ -42,7 +47,7 @@ class TextHeader:
 
     ``kinds`` are NRRD's, one per axis, empty for MetaImage. ``bytes_needed`` is None where the voxel type is unknown,
     ``bytes_packed`` where the header does not say how many compressed bytes there are. ``tells_sides``: whether the header says
-    how the axes lie in the patient.
+    how the axes lie in the patient. ``to_lps``: signs of the coordinates that SimpleITK leaves as they are in spaces with time.
     """
 
     path: Path
@@ -56,6 +61,7 @@ class TextHeader:
     kinds: tuple[str, ...] = ()
     bytes_packed: int | None = None
     tells_sides: bool = True
+    to_lps: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def check(self) -> None:
         """Raise InputError or GeometryError for what can be told from the header and the sizes of the files."""
@@ -114,6 +120,7 @@ def read_nrrd_header(path: Path) -> TextHeader:
         spacing=spacings,
         kinds=tuple(fields.get("kinds", "").split()),
         tells_sides=directions is not None and not fields.get("space", "scanner").lower().startswith(_NO_PATIENT),
+        to_lps=_WITH_TIME.get(fields.get("space", "").lower(), (1.0, 1.0, 1.0)),
     )
 
 

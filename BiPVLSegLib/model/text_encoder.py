@@ -88,20 +88,21 @@ class StagedTextEncoder(nn.Module):
         if self.tokenizer is None:
             raise ModelError("This model has no tokenizer, so it cannot read texts; its folder is incomplete.")
 
-    def check(self, concept: Concept, row: int) -> None:
-        """Raises ConceptError where a text is too long or has not one readable word."""
+    def check(self, concept: Concept, row: int | None) -> None:
+        """Raises ConceptError where a text is too long or has not one readable word. ``row`` is its line in a file."""
         self._require_tokenizer()
         unknown = self.tokenizer.unk_token_id
+        place = f"'{concept.name}'" if row is None else f"Row {row} ({concept.name})"
         for column, text in zip(COLUMNS, concept.texts, strict=True):
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
             if len(ids) + 2 > self.max_length:
                 raise ConceptError(
-                    f"Row {row} ({concept.name}), column {column}: the text has {len(text.split())} words; the text "
+                    f"{place}, column {column}: the text has {len(text.split())} words; the text "
                     f"encoder reads up to {self._room()}. Shorten it."
                 )
             if ids and all(i == unknown for i in ids):
                 raise ConceptError(
-                    f"Row {row} ({concept.name}), column {column}: the text encoder cannot read '{text[:40]}'; its "
+                    f"{place}, column {column}: the text encoder cannot read '{text[:40]}'; its "
                     "vocabulary is English. Reword it in English or leave it empty."
                 )
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -14,6 +17,9 @@ from safetensors.torch import save_file
 
 from ..errors import OutputError, TrainingError
 from ..io.writing import flush
+from ..leftovers import lock_file
+
+logger = logging.getLogger(__name__)
 
 STATE_WEIGHTS, STATE_VALUES = "training_state.safetensors", "training_state.json"
 
@@ -40,10 +46,36 @@ def replace_folder(folder: Path, write) -> None:
         os.replace(temporary, folder)
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"The checkpoint {folder} could not be written ({error}); the one before is kept.") from error
+        before = "the one before is kept" if folder.exists() or old.exists() else "there is none before it"
+        raise OutputError(f"The checkpoint {folder} could not be written ({error}); {before}.") from error
     finally:
         recover_folder(folder)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def alone_in(output: Path) -> Iterator[None]:
+    """Nobody else trains into this folder meanwhile, as far as its file system can lock.
+
+    Raises:
+        TrainingError: somebody does.
+        OSError: nothing can be written there.
+    """
+    path = output / ".lock"
+    with open(path, "ab") as file:
+        try:
+            lock_file(file)
+        except (BlockingIOError, PermissionError) as error:
+            raise TrainingError(
+                f"Another training writes into {output} now; wait for it or choose another folder."
+            ) from error
+        except OSError as error:
+            logger.warning("%s cannot be locked (%s); see that no second run writes there.", output, error)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows deletes no open file; it harms nobody
+                path.unlink()
 
 
 def recover_folder(folder: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError
+
+logger = logging.getLogger(__name__)
 
 
 class RunLog:
@@ -30,8 +33,7 @@ class RunLog:
         with self._told():
             kept = []
             if step is not None and self.path.is_file():
-                with open(self.path, newline="", encoding="utf-8") as file:
-                    kept = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+                kept = self._rows_up_to(step)
             temporary = self.path.with_name(".log.csv.new")
             with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self.FIELDS)
@@ -39,6 +41,25 @@ class RunLog:
                 writer.writerows(kept)
             os.replace(temporary, self.path)
             self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+
+    def _rows_up_to(self, step: int) -> list[dict[str, str]]:
+        """Whole rows of the log up to a step. A file that is none, a spreadsheet may have saved it, is set aside."""
+        try:
+            with open(self.path, newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                rows = list(reader)
+            if tuple(reader.fieldnames or ()) != self.FIELDS:
+                raise ValueError(f"its columns are {reader.fieldnames}")
+        except (ValueError, csv.Error) as error:
+            aside = self.path.with_name("log.damaged.csv")
+            os.replace(self.path, aside)
+            logger.warning(
+                "The log %s cannot be read (%s); it is %s now, and a new one begins.", self.path, error, aside.name
+            )
+            return []
+        return [
+            row for row in rows if all(map(row.get, self.FIELDS)) and row["step"].isdigit() and int(row["step"]) <= step
+        ]
 
     def write(self, step: int, values: dict[str, float]) -> None:
         with self._told(), open(self.path, "a", newline="", encoding="utf-8") as file:

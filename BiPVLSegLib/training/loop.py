@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ..inference.device import describe_device
 from ..model.loading import quiet
 from . import distributed
 from .binding import bind
-from .checkpoint import load_training_state, recover_folder, replace_folder, save_training_state
+from .checkpoint import alone_in, load_training_state, recover_folder, replace_folder, save_training_state
 from .logs import RunLog
 from .rehearsal import check_rehearsal, rehearse
 from .run import TrainingRun
@@ -64,9 +64,9 @@ def train(
     chosen = get_preset(preset)
     settings = RunSettings.from_preset(chosen, overrides)
     table, datalists = load_concepts(concepts or chosen.concepts), [read_datalist(path) for path in data]
-    with distributed.process_group(settings.training.device) as device:
+    with distributed.process_group(settings.training.device) as device, ExitStack() as at_end:
         settings.training.device = device
-        return _train(datalists, table, chosen, settings, Path(output), resume, stop_after)
+        return _train(datalists, table, chosen, settings, Path(output), resume, stop_after, at_end)
 
 
 def _train(
@@ -77,6 +77,7 @@ def _train(
     output: Path,
     resume: bool,
     stop_after: int | None,
+    at_end: ExitStack,
 ) -> dict[str, float]:
     last, best_folder, writer = output / "last", output / "best", distributed.rank() == 0
     if writer:
@@ -95,8 +96,10 @@ def _train(
     first, best = load_training_state(last, run) if resume else (0, -1.0)
     try:
         output.mkdir(parents=True, exist_ok=True)
+        if writer:
+            at_end.enter_context(alone_in(output))
     except OSError as error:
-        raise OutputError(f"The folder {output} cannot be made ({error.strerror}); choose another one.") from error
+        raise OutputError(f"The folder {output} cannot be written ({error.strerror}); choose another one.") from error
     end = min(steps, stop_after or steps)
     log = RunLog(output, first if resume else None) if writer else None
     validator, scores = Validator(run), recorded_scores(last) if resume else {}

@@ -64,6 +64,7 @@ def test_texts_are_title_and_five_concepts_in_the_order_of_the_paper():
         ({"label": "3"}, "1 or more"),
         ({"shape": None}, "must be text"),
         ({"shape": "a\0b"}, "zero byte"),
+        ({"shape": "a \ud83d"}, "half a character"),
         ({"enabled": "no"}, "True or False"),
         ({"terminology": "SCT^1^x"}, "Terminology"),
     ],

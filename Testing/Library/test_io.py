@@ -201,6 +201,28 @@ def test_a_nrrd_sequence_with_its_list_axis_first_is_frames_not_colour(tmp_path)
     np.testing.assert_array_equal(read_volume(path, channels=3).array, frames)
 
 
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [
+        ("right-anterior-superior-time", (1, 1)),
+        ("RAST", (1, 1)),
+        ("left-anterior-superior-time", (-1, 1)),
+        ("LPST", (-1, -1)),
+    ],
+)
+def test_nrrd_spaces_with_time_keep_their_sides(tmp_path, space, signs):
+    header = (
+        f"NRRD0004\ntype: uint8\ndimension: 4\nspace: {space}\nsizes: 8 9 10 2\n"
+        "space directions: (2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,1)\nkinds: domain domain domain time\n"
+        "encoding: raw\nspace origin: (10,20,30,0)\n\n"
+    )
+    path = tmp_path / "time.nrrd"
+    path.write_bytes(header.encode() + bytes(i % 251 for i in range(8 * 9 * 10 * 2)))
+    x, y = signs
+    expected = [[2 * x, 0, 0, 10 * x], [0, 3 * y, 0, 20 * y], [0, 0, 4, 30], [0, 0, 0, 1]]
+    np.testing.assert_allclose(read_volume(path, frame=1).affine, expected)
+
+
 def test_a_fourth_axis_of_one_is_no_frame(tmp_path, ct):
     array, affine = ct
     nibabel.save(nibabel.Nifti1Image(array[..., None], affine), tmp_path / "one.nii.gz")
@@ -267,6 +289,27 @@ def test_dicom_slices_of_a_tilted_gantry_give_a_sheared_matrix(tmp_path):
     array = np.random.default_rng(0).integers(0, 1000, (10, 11, 9)).astype(np.int16)
     write_dicom(tmp_path / "tilted", as_itk(array, np.diag([-1.0, -1.0, 2.0, 1.0])), shear=0.5)
     np.testing.assert_allclose(read_volume(tmp_path / "tilted").affine[:3, 2], [0, -0.5, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("shear", [0.05, 0.5])
+def test_a_dicom_slice_that_is_shifted_against_the_others_is_told_or_refused(tmp_path, caplog, shear):
+    array = np.random.default_rng(0).integers(0, 1000, (10, 11, 9)).astype(np.int16)
+    image = as_itk(array, np.diag([-1.0, -1.0, 2.0, 1.0]))
+    write_dicom(tmp_path / "shifted", image, skip=(5,))
+    write_dicom(tmp_path / "shifted", image, skip={*range(9)} - {5}, shear=shear)
+    if shear == 0.5:
+        with pytest.raises(GeometryError, match="shifted.*by up to 2.5 mm.*straight"):
+            read_volume(tmp_path / "shifted")
+    else:
+        assert "shifted" in read_volume(tmp_path / "shifted").notes[0] and "0.25 mm" in caplog.text
+
+
+def test_dicom_slices_of_another_pixel_spacing_are_refused(tmp_path):
+    array = np.random.default_rng(0).integers(0, 1000, (10, 11, 9)).astype(np.int16)
+    write_dicom(tmp_path / "mixed", as_itk(array, np.diag([-1.0, -1.0, 2.0, 1.0])), skip=(5,))
+    write_dicom(tmp_path / "mixed", as_itk(array, np.diag([-2.0, -2.0, 2.0, 1.0])), skip={*range(9)} - {5})
+    with pytest.raises(GeometryError, match="mixed.*differ in pixel spacing"):
+        read_volume(tmp_path / "mixed")
 
 
 def test_missing_dicom_slices_are_refused(tmp_path, caplog):

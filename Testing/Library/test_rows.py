@@ -126,11 +126,14 @@ def test_of_two_rows_with_the_same_texts_the_edited_one_gets_the_voxels_and_a_no
         assert any("same texts" in note and "drawn as left ventricle" in note for note in result.info["notes"])
 
 
-def test_a_text_that_is_too_long_is_named_by_its_row_in_the_table(cardiac, heart):
+def test_a_text_that_is_too_long_is_named_by_its_row_in_its_file(cardiac, heart, tmp_path):
     rows = load_concepts("cine-mr")
     rows = rows.replace(rows.names[2], texture="word " * 400)
-    with pytest.raises(ConceptError, match=rf"^Row 4 \({rows.names[2]}\)"):
+    with pytest.raises(ConceptError, match=f"^'{rows.names[2]}', column Internal Texture: "):
         cardiac.segment((heart.image, heart.affine), rows, only=[rows.names[2]])
+    write_csv(rows, tmp_path / "mine.csv")
+    with pytest.raises(ConceptError, match=rf"^Row 4 \({rows.names[2]}\)"):
+        cardiac.segment((heart.image, heart.affine), tmp_path / "mine.csv", only=[rows.names[2]])
 
 
 def test_unknown_row_lists_what_there_is(cardiac, heart):
@@ -228,3 +231,17 @@ def test_rows_follow_their_texts_when_the_texts_are_exchanged(cardiac, heart, re
     result = cardiac.segment((heart.image, heart.affine), exchanged)
     assert dice(result.mask(right.name), reference.mask(left.name)) > 0.95
     assert dice(result.mask(left.name), reference.mask(right.name)) > 0.95
+
+
+def test_a_known_row_that_finds_nothing_with_an_edited_text_is_noted(cardiac, heart):
+    table = cardiac.choose_concepts()
+    spoilt, *others = table.concepts
+    liver = load_concepts("abdomen-ct").find("liver")
+    edited = replace(spoilt, **{field: getattr(liver, field) for field in TEXT_FIELDS})
+    result = cardiac.segment((heart.image, heart.affine), ConceptSet("edited", (edited, *others)))
+    assert not result.mask(spoilt.name).any()
+    assert any(f"Nothing was found for {spoilt.name}, with other texts" in note for note in result.info["notes"])
+    own = cardiac.segment(
+        (heart.image, heart.affine), ConceptSet("own", (spoilt, replace(edited, name="liver", label=None)))
+    )
+    assert not any("Nothing was found" in note for note in own.info["notes"])

@@ -298,3 +298,28 @@ def test_a_label_map_in_place_of_an_image_is_noted_and_odd_wishes_are_refused(tm
         segmenter.segment((heart.image, heart.affine), batch_size=-1)
     with pytest.raises(ConceptError, match="Nothing is chosen"):
         segmenter.segment((heart.image, heart.affine), only=[])
+
+
+def test_what_has_no_voxel_was_not_found_and_what_has_some_was(tmp_path, heart, monkeypatch):
+    """The network works on another grid than the result has: a class may win on one and not on the other."""
+    segmenter = tiny(tmp_path, preprocessing={**PREPROCESSING, "spacing": [6.0, 6.0, 2.0], "patch_size": [32, 32, 16]})
+    table = segmenter.choose_concepts()
+    names = [row.name for row in segmenter._rows(table).asked()]  # in the order of the channels
+
+    def between_two_slices(model, image, *args, **kwargs):
+        scores = torch.full((len(names) + 1, *image.shape[1:]), 0.01)
+        scores[0] = 0.97
+        scores[1, 5:10, 5:10, 15:17] = 50
+        return scores.log()
+
+    def between_two_others(model, image, *args, **kwargs):
+        scores = torch.full((len(names) + 1, *image.shape[1:]), 0.01)
+        scores[1, :10], scores[2, 10:], scores[3] = 0.5, 0.5, 0.4
+        return scores.log()
+
+    monkeypatch.setattr(segmenter_module, "sliding_window_logits", between_two_slices)
+    lost = segmenter.segment((heart.image, heart.affine))
+    assert not lost.labelmap.any() and lost.confidence == {} and "Nothing was found" in str(lost.info["notes"])
+    monkeypatch.setattr(segmenter_module, "sliding_window_logits", between_two_others)
+    won = segmenter.segment((heart.image, heart.affine))
+    assert won.mask(names[2]).any() and set(won.confidence) == set(names) and won.is_unsure(names[2])

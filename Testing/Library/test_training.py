@@ -24,6 +24,7 @@ from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.text_encoder import StagedTextEncoder
 from BiPVLSegLib.training import checkpoint, loop
 from BiPVLSegLib.training.checkpoint import load_training_state, recover_folder, replace_folder
+from BiPVLSegLib.training.logs import RunLog
 from BiPVLSegLib.training.loop import train
 from BiPVLSegLib.training.run import TrainingRun
 
@@ -246,6 +247,34 @@ def test_a_finished_run_is_not_overwritten_and_nothing_is_not_resumed(
     with pytest.raises(TrainingError, match="nothing to resume"):
         train([data], None, "acdc", tmp_path / "empty", settings, resume=True)
     assert not (tmp_path / "empty").exists()
+
+
+def test_a_folder_into_which_another_run_writes_is_left_alone(data: Path, settings: list[str], tmp_path: Path) -> None:
+    with checkpoint.alone_in(tmp_path), pytest.raises(TrainingError, match="Another training writes"):
+        train([data], None, "acdc", tmp_path, settings)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["semicolons", "letters"])
+def test_a_log_that_a_spreadsheet_has_spoilt_is_set_aside(
+    uninterrupted: Path, data: Path, settings: list[str], tmp_path: Path, damage: str, caplog
+) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    log = tmp_path / "run" / "log.csv"
+    content = log.read_bytes()
+    log.write_bytes(content.replace(b",", b";") if damage == "semicolons" else content + b"\xff")
+    spoilt = log.read_bytes()
+    train([data], None, "acdc", tmp_path / "run", settings, resume=True)
+    assert (tmp_path / "run" / "log.damaged.csv").read_bytes() == spoilt and "cannot be read" in caplog.text
+    assert log.read_text(encoding="utf-8").startswith("step,name,value")
+
+
+def test_a_row_of_the_log_that_a_kill_cut_is_dropped(uninterrupted: Path, tmp_path: Path) -> None:
+    shutil.copy(uninterrupted / "log.csv", tmp_path)
+    with open(tmp_path / "log.csv", "a", encoding="utf-8") as file:
+        file.write("1")
+    RunLog(tmp_path, STEPS).close()
+    assert (tmp_path / "log.csv").read_text() == (uninterrupted / "log.csv").read_text()
 
 
 def test_a_state_that_does_not_fit_is_refused(

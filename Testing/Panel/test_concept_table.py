@@ -57,8 +57,8 @@ def test_white_space_while_typing_is_kept_but_is_no_edit(table):
     assert table.toSet().concepts[0].shape == "shape of spleen"
 
 
-def test_zero_bytes_of_a_paste_are_dropped(table):
-    table.edit(table.keys[0], "shape", "a\0b")
+def test_zero_bytes_and_halves_of_emoji_of_a_paste_are_dropped(table):
+    table.edit(table.keys[0], "shape", "a\0\ud83db")
     assert table.toSet().concepts[0].shape == "ab"
 
 

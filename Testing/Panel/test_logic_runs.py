@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
+import time
+import weakref
 
 import numpy as np
 import pytest
 import slicer
+from BiPVLSegPanel import segmentationrun
 from BiPVLSegPanel.runstate import State
 from logic_fixtures import *  # noqa: F403
 from logic_rig import IDS, ORGANS, add_ct, is_running, mask, node_ids, points, segment_mask, temporary_files, wait
@@ -188,6 +192,36 @@ def test_a_worker_that_leaves_just_when_it_is_asked_is_replaced_silently(logic, 
 
     monkeypatch.setattr(process, "send", leave_instead)
     assert segment(volume) is not None and worker.started == 2
+
+
+def test_a_new_worker_that_leaves_while_a_large_job_is_written_is_replaced(logic, segment, worker, monkeypatch):
+    write = segmentationrun.write_job
+
+    def write_slowly(*arguments):
+        process = logic._keeper.process
+        process.send({"command": "quit"})  # as it does by itself, being idle
+        wait_for_end(process)
+        write(*arguments)
+
+    monkeypatch.setattr(segmentationrun, "write_job", write_slowly)
+    assert segment(add_ct()) is not None and worker.started == 2
+
+
+def wait_for_end(process) -> None:
+    end = time.monotonic() + 20
+    while process.alive:
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_a_closed_scene_leaves_no_volume_in_memory(logic, segment):
+    volume = add_ct()
+    image = weakref.ref(volume.GetImageData())
+    segment(volume, probabilities=True)
+    volume = None
+    slicer.mrmlScene.Clear(0)
+    gc.collect()
+    assert logic.run is None and image() is None
 
 
 def test_a_worker_that_is_killed_meanwhile(logic, segment, worker):

@@ -400,3 +400,18 @@ def test_the_users_view_stays_as_it_is(segment):
 def test_without_a_main_window(segment):
     assert slicer.util.mainWindow() is None
     assert segment(add_ct()) is not None
+
+
+def test_words_that_somebody_wrote_into_the_table_stop_no_run(segment):
+    volume = add_ct()
+    node = segment(volume)
+    table = tableOf(node)
+    table.SetLocked(False)
+    table.SetCellText(0, 2, "checked by me")
+    segment(volume, node, concepts=ORGANS.select(["Spleen"]))
+    assert (
+        dict(zip(column(table, "Organ"), column(table, "Mean intensity"), strict=True))["Left kidney"]
+        == "checked by me"
+    )
+    segment(volume, node)
+    assert "checked by me" not in column(table, "Mean intensity")

@@ -59,6 +59,11 @@ def volume(cine):
     return cine.GetProxyNode(cine.GetMasterSequenceNode())
 
 
+def column(table, name: str) -> list:
+    values = table.GetTable().GetColumnByName(name)
+    return [values.GetValue(number) for number in range(values.GetNumberOfValues())]
+
+
 def shown_shift(node) -> int:
     """By how much the kidney is moved in the segmentation that is shown."""
     return [n for n in range(4) if np.array_equal(segment_mask(node, "left_kidney"), mask("Left kidney", n))][0]
@@ -323,3 +328,46 @@ def test_a_transform_that_comes_between_a_sequence_and_its_update(segment, volum
     add_transform(slicer.mrmlScene, TURN, volume)
     wait(lambda: run.finished)
     assert "different transforms" in str(run.error) and shown_shift(node) == 2
+
+
+def test_a_sequence_that_follows_one_with_other_times(cine, segment, logic):
+    """The browser goes by the times of its master, and shows of the others what is nearest before."""
+    scene = slicer.mrmlScene
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Late")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    times = ("0", "25", "50", "76")
+    for number, time in enumerate(times):
+        frame = slicer.vtkMRMLScalarVolumeNode()
+        frame.SetName("Late")
+        array = voxels(number)
+        array[1:4, 2:4, 6] = 0 if number == 2 else 150  # of its own size
+        frame.SetAndObserveImageData(make_image(array))
+        frame.SetIJKToRASMatrix(to_vtk(AFFINE))
+        sequence.SetDataNodeAtValue(frame, time)
+    cine.AddSynchronizedSequenceNodeID(sequence.GetID())
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(cine)
+    volume = cine.GetProxyNode(sequence)
+    assert currentFrame(volume).indexValue == "51" and currentFrame(volume).number == 2
+    node = segment(volume, frames="all")
+    result = cine.GetSequenceNode(node)
+    assert [result.GetNthIndexValue(n) for n in range(result.GetNumberOfDataNodes())] == list(TIMES)
+    assert shown_shift(node) == 2
+    rows = zip(*(column(tableOf(node), name) for name in ("Frame", "Organ", "Volume (ml)")), strict=True)
+    volumes = {(frame, organ): volume for frame, organ, volume in rows}
+    assert logic.run.outcome.volumesMl["Left kidney"] == pytest.approx(volumes["51", "Left kidney"], abs=0.01)
+    segment(volume, node)
+    assert [result.GetNthIndexValue(n) for n in range(result.GetNumberOfDataNodes())] == list(TIMES)
+
+
+def test_the_frame_that_was_segmented_is_flagged_whichever_is_shown_then(cine, volume, segment, logic, worker):
+    logic_class = slicer.vtkSlicerSegmentationsModuleLogic
+    node = segment(volume, frames="all")
+    worker.set(confidence={"Left kidney": 0.5})
+    run = segment(volume, node, waitForCompletion=False)
+    cine.SetSelectedItemNumber(0)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(cine)
+    wait(lambda: run.finished)
+    sequence = cine.GetSequenceNode(node)
+    frames = [sequence.GetNthDataNode(n).GetSegmentation().GetSegment("left_kidney") for n in range(4)]
+    assert [logic_class.GetSegmentStatus(one) == logic_class.Flagged for one in frames] == [False, False, True, False]

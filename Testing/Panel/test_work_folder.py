@@ -127,14 +127,14 @@ def test_lock_of_a_removed_folder_is_none(root, monkeypatch):
     """The lock can be taken, but meanwhile the folder was removed and made again: then it is not ours."""
     folder = root / "BiPVLSeg-x"
     folder.mkdir()
-    lock = leftovers._lock_file
+    lock = leftovers.lock_file
 
     def lockAndReplace(file):
         lock(file)
         (folder / "lock").unlink()
         (folder / "lock").touch()
 
-    monkeypatch.setattr(leftovers, "_lock_file", lockAndReplace)
+    monkeypatch.setattr(leftovers, "lock_file", lockAndReplace)
     assert leftovers.take_lock(folder) is None
 
 
