@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -320,7 +321,7 @@ class ConceptSection:
     def _load(self) -> None:
         path = self._dialogs.openFile(_("Load concept table"), _("Concept tables (*.csv);;All files (*)"))
         if path:
-            self._replace(lambda: read_csv(path), Path(path).name)
+            self._replace(lambda: _fromFile(path), Path(path).name)
 
     def _replace(self, read: Callable[[], ConceptSet], name: str) -> None:
         try:
@@ -353,6 +354,14 @@ class ConceptSection:
             write_csv(conceptSet, path)
         except BiPVLError as error:
             self._dialogs.error(str(error))
+
+
+def _fromFile(path: str) -> ConceptSet:
+    """The table in a file, which must not pass for a bundled set of the same name: its texts may be others."""
+    conceptSet = read_csv(path)
+    if conceptSet.name not in bundled_concept_sets():
+        return conceptSet
+    return dataclasses.replace(conceptSet, name=_("{name} (file)").format(name=conceptSet.name))
 
 
 def _describeAction(action: str) -> str:

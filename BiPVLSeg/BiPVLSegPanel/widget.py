@@ -28,6 +28,7 @@ from .modelsection import ModelSection
 from .removalsection import WORKER_SECONDS, RemovalSection
 from .resultsection import ResultSection
 from .runsection import RunSection
+from .runstate import State
 from .sequences import isOfAnotherFrame
 from .settings import Settings
 from .volumesection import VolumeSection
@@ -89,6 +90,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(scene, slicer.vtkMRMLScene.EndImportEvent, self._onSceneEndImport)
+        self.addObserver(scene, slicer.vtkMRMLScene.EndBatchProcessEvent, self._onSceneEndBatch)
         first = 10.0  # before the node selectors, which would choose the neighbour of the removed node
         self.addObserver(
             scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved, priority=first
@@ -234,8 +236,10 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.volumeSection.describe(self.modelSection.entry)
 
     def _onChanged(self) -> None:
-        """The user has changed something: what was said about the selections before is out of date."""
+        """The user has changed something: what was said about the selections before is out of date, a failure, too."""
         self._tell("")
+        if self.logic.runState.state is State.FAILED:
+            self.logic.runState.to(State.IDLE)
         self.refresh()
 
     def _onInputsChanged(self) -> None:
@@ -249,6 +253,9 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.outputSegmentation = None  # what one model drew is not overwritten by another by chance
         self._describeInputs()
         self._onChanged()
+
+    def _onSceneEndBatch(self, caller=None, event=None) -> None:
+        qt.QTimer.singleShot(0, self._onParametersModified)  # as in _onSceneEndImport
 
     def _onParametersModified(self, caller=None, event=None) -> None:
         """Somebody has changed the parameter node: a section of ours, a script, or a scene that was loaded."""

@@ -203,5 +203,5 @@ def test_the_volume_of_a_sheared_voxel_is_not_the_product_of_its_edges():
     mask = np.zeros((10, 10, 10), bool)
     mask[2:7, 2:7, 2:7] = True
     straight, sheared = (evaluate_case({"a": mask}, {"a": mask}, (1, 1, 2), voxel_ml=v)["a"] for v in (None, 0.0018))
-    assert straight.volume_ml_reference == pytest.approx(0.25)
-    assert sheared.volume_ml_reference == sheared.volume_ml_prediction == pytest.approx(125 * 0.0018)
+    assert straight["volume_ml_reference"] == pytest.approx(0.25)
+    assert sheared["volume_ml_reference"] == sheared["volume_ml_prediction"] == pytest.approx(125 * 0.0018)

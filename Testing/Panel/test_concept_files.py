@@ -90,6 +90,13 @@ def test_a_table_is_saved_and_loaded(panel, tmp_path):
     assert panel.column(STATE) == [""] * 5
 
 
+def test_a_file_does_not_pass_for_the_bundled_set_of_its_name(panel, tmp_path):
+    write_csv(load_concepts("cine-mr"), tmp_path / "cine-mr.csv")
+    panel.dialogs.answers = [str(tmp_path / "cine-mr.csv")]
+    panel.click("loadCsvButton")
+    assert panel.ui.conceptSetComboBox.currentText == "cine-mr (file)"
+
+
 def test_a_file_without_ending_gets_one_and_the_existing_is_not_overwritten_unasked(panel, tmp_path):
     write_csv(load_concepts("cine-mr"), tmp_path / "mine.csv")
     before = (tmp_path / "mine.csv").read_bytes()

@@ -134,6 +134,8 @@ def test_a_killed_worker_is_reported_in_words_and_the_next_run_works(tiny_panel)
     tiny_panel.logic.run._worker.kill()
     tiny_panel.wait_for_run()
     assert tiny_panel.text("statusLabel").startswith("Failed: ")
+    tiny_panel.type_text("shapeTextEdit", "round")
+    assert tiny_panel.text("statusLabel") == "Ready.", "the failure belongs to the selections before"
     run(tiny_panel)
     assert len(segmentations()) == 1
 

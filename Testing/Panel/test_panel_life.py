@@ -240,3 +240,13 @@ def test_a_script_that_changes_the_parameters_changes_the_panel(panel, phantom):
     assert panel.find("inputVolumeSelector").currentNode() is phantom
     assert panel.find("flipsCheckBox").checked
     assert panel.find("segmentButton").enabled
+
+
+def test_the_panel_follows_a_script_that_changes_things_in_a_batch(tiny_panel):
+    scene = slicer.mrmlScene
+    scene.StartState(scene.BatchProcessState)
+    tiny_panel.parameters.inputVolume = None
+    scene.EndState(scene.BatchProcessState)
+    tiny_panel.process_events()
+    assert tiny_panel.find("inputVolumeSelector").currentNode() is None
+    assert not tiny_panel.find("segmentButton").enabled
