@@ -129,7 +129,7 @@ def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
         ) from error
     if case.label is None:
         return volume, None
-    label = read_labels(case.label)
+    label = _read_label_file(case.label)
     there, here = (f"{case.label} does not lie on the grid of its image {case.images[0]}", label.array.shape[1:])
     if here != volume.array.shape[1:]:
         raise InputError(f"The label {there}: it has {here} voxels, and the image {volume.array.shape[1:]}.")
@@ -139,13 +139,35 @@ def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
     return volume, label.array[0]
 
 
+def _read_label_file(path: Path) -> Volume:
+    try:
+        return read_labels(path)
+    except FrameRequiredError as error:
+        raise InputError(
+            f"{path} holds {error.frames} label volumes (layers or frames), and a case of a data set has one; put them into one "
+            "volume in which every structure has a value of its own."
+        ) from error
+
+
+def _stamps(file: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of a file; of a folder, and of a header that may have its voxels beside it, those of what belongs to
+    it, too."""
+    file = file.resolve()
+    parts = []
+    if file.is_dir():
+        parts = sorted(file.iterdir())
+    elif file.suffix.lower() in (".mhd", ".nhdr"):
+        parts = sorted(other for other in file.parent.iterdir() if other.stem == file.stem and other != file)
+    return [(str(part), part.stat().st_size, part.stat().st_mtime_ns) for part in (file, *parts)]
+
+
 def read_label_map(case: Case, synthesis: Synthesis, preprocessing: dict[str, Any]) -> torch.Tensor:
     """The label map of a case without image, int16 (D, H, W) on the working grid.
 
     Raises:
         InputError: unreadable, or it has values that no tissue has.
     """
-    volume = read_labels(case.label)
+    volume = _read_label_file(case.label)
     label = volume.array[0]
     synthesis.check(label, str(case.label))
     grid = plan_grid(label.shape, volume.affine, preprocessing)
@@ -272,7 +294,7 @@ class PatchDataset(Dataset):
             return self.volumes[index]
         case, mapping = self.items[index]
         kinds = ("image", "label") if case.images else ("label",)
-        files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in case.files]
+        files = [stamp for file in case.files for stamp in _stamps(file)]
         synthesis = self.synthesis[index]
         tissues = None if synthesis is None else [tissue.values for tissue in synthesis.tissues]
         key = [case.name, self.preprocessing, files, self.channels, tissues]

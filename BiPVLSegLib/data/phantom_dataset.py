@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from .phantom import cine_phantom
 
 SHAPES = ((192, 192, 10), (176, 208, 8), (224, 192, 12), (160, 160, 9))
@@ -14,10 +16,28 @@ LABELS = {"0": "background", "1": "right ventricle", "2": "left ventricular myoc
 
 
 def write_phantom_dataset(folder: str | Path, training: int = 12, validation: int = 4, seed: int = 0) -> Path:
-    """Writes NIfTI volumes of generated hearts, each at a phase of its own, and a ``dataset.json``; returns its path."""
+    """Writes NIfTI volumes of generated hearts, each at a phase of its own, and a ``dataset.json``; returns its path.
+
+    Raises:
+        InputError: a count is negative, or both are 0.
+    """
+    if min(training, validation) < 0 or training + validation < 1:
+        raise InputError(
+            f"There must be at least one heart, not {training} for training and {validation} for validation."
+        )
+    folder = Path(folder)
+    new = not folder.exists()
+    try:
+        return _write(folder, training, validation, seed)
+    except BaseException:
+        if new:  # a part of a data set is none
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _write(folder: Path, training: int, validation: int, seed: int) -> Path:
     import nibabel
 
-    folder = Path(folder)
     for kind in ("images", "labels"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     entries = []

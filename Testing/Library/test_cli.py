@@ -18,6 +18,7 @@ import pytest
 
 from BiPVLSegLib.cli import main
 from BiPVLSegLib.concepts import load_concepts
+from BiPVLSegLib.data import phantom_dataset
 from BiPVLSegLib.data.phantom import cine_phantom
 from BiPVLSegLib.results import load_result
 
@@ -313,6 +314,21 @@ def test_the_input_is_never_written_over(scan, tmp_path, capsys):
     fails(["segment", scan, "-o", link, "--overwrite"], capsys, "itself")
     fails(["segment", scan.parent, "-o", scan.parent / "o.seg.nrrd"], capsys, "itself")
     assert scan.read_bytes() == before
+
+
+def test_phantoms_that_are_interrupted_leave_nothing(tmp_path, capsys, monkeypatch):
+    calls = []
+
+    def stop(*args, **kwargs):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return cine_phantom(shape=(32, 32, 4))
+
+    monkeypatch.setattr(phantom_dataset, "cine_phantom", stop)
+    assert main(["phantoms", str(tmp_path / "hearts")]) != 0
+    assert not (tmp_path / "hearts").exists()
+    fails(["phantoms", tmp_path / "hearts", "--training", "-3"], capsys, "at least one")
 
 
 def test_phantoms_need_a_new_folder(tmp_path, capsys):

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from tiny_data import HEART_LABELS, heart, save_nifti, write_datalist, write_hearts
 from tiny_models import tiny_model
@@ -50,6 +51,29 @@ def test_a_corrected_label_file_is_not_taken_from_the_cache(tmp_path: Path) -> N
     labels[labels == 1] = 0
     nibabel.save(nibabel.Nifti1Image(labels, image.affine), path)
     assert 1 not in patches(tmp_path, tmp_path / "cache")._volume(0)["label"]
+
+
+def test_a_header_whose_voxels_changed_is_not_taken_from_the_cache(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 0)
+    image = tmp_path / "images" / "case0.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(image)), str(image.with_name("case0.mhd")))
+    content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+    content["training"][0]["image"] = "images/case0.mhd"
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    before = patches(tmp_path, tmp_path / "cache")._volume(0)["image"]
+    raw = image.with_name("case0.raw")
+    raw.write_bytes(raw.read_bytes()[::-1])
+    assert not torch.equal(patches(tmp_path, tmp_path / "cache")._volume(0)["image"], before)
+
+
+def test_layers_in_a_label_file_are_told_to_be_put_together(tmp_path: Path) -> None:
+    write_hearts(tmp_path, 1, 0)
+    path = tmp_path / "labels" / "case0.nii.gz"
+    image = nibabel.load(path)
+    layers = np.stack([np.asarray(image.dataobj) == value for value in (1, 2, 3)], -1).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(layers, image.affine), path)
+    with pytest.raises(InputError, match="case0.nii.gz holds 3 label volumes.*one volume"):
+        patches(tmp_path, None)._volume(0)
 
 
 def test_a_process_that_comes_late_leaves_the_cached_file_of_another(tmp_path: Path, monkeypatch) -> None:
