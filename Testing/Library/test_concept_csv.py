@@ -10,8 +10,10 @@ import pytest
 from tiny_concepts import KIDNEY, a_set
 
 from BiPVLSegLib.concepts import (
+    Code,
     Concept,
     ConceptSet,
+    Terminology,
     name_from_title,
     read_csv,
     write_csv,
@@ -161,8 +163,10 @@ def test_an_unwritable_place_is_a_sentence(tmp_path):
         write_csv(a_set("a"), blocked)
     with pytest.raises(OutputError, match="cannot be written"):
         write_csv(a_set("a"), tmp_path / "no such folder" / "table.csv")
+    kidney = Code.parse("SCT^64033007^Kidney \ud800")
+    broken = Terminology(kidney, kidney)
     with pytest.raises(OutputError, match="broken character"):
-        write_csv(a_set("a\ud800"), tmp_path / "table.csv")
+        write_csv(ConceptSet("mine", (Concept("a", "a", terminology=broken),)), tmp_path / "table.csv")
     assert os.listdir(tmp_path) == ["file"]
 
 
