@@ -9,6 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+from slicer.util import VTKObservationMixin
 
 from BiPVLSegLib.errors import Cancelled, InputError, OutputError
 
@@ -27,7 +28,7 @@ SHUTDOWN_SECONDS = 3.0
 logger = logging.getLogger(__name__)
 
 
-class BiPVLSegLogic(ScriptedLoadableModuleLogic):
+class BiPVLSegLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     """Segments volumes with a worker process, one run at a time.
 
     Example::
@@ -39,13 +40,13 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
     """
 
     def __init__(self, parent=None):
+        VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleLogic.__init__(self, parent)
         self.runState = RunState()
         self.run: SegmentationRun | None = None
         self._keeper = WorkerKeeper()
         self._timer = None
         self._quitConnected = False
-        self._sceneObserver: tuple | None = None
 
     def getParameterNode(self):
         """The parameter node as a ``BiPVLSegParameterNode``."""
@@ -164,7 +165,7 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
         if self._quitConnected:
             slicer.app.disconnect("aboutToQuit()", self.shutdown)
             self._quitConnected = False
-        self._observeScene(None)
+        self.removeObservers()
 
     # ---- running ---------------------------------------------------------------------------------------------------
 
@@ -234,15 +235,11 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic):
             self._quitConnected = True
 
     def _observeScene(self, scene) -> None:
-        """Lets go of the last run when this scene is closed: it would keep the volumes in memory."""
-        if self._sceneObserver is not None:
-            observed, tag = self._sceneObserver
-            observed.RemoveObserver(tag)
-            self._sceneObserver = None
-        if scene is not None:
-            self._sceneObserver = scene, scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose)
+        if not self.hasObserver(scene, slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose):
+            self.addObserver(scene, slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose)
 
     def _onSceneEndClose(self, scene, event) -> None:
+        """Lets go of the last run, which would keep the volumes in memory."""
         if self.run is not None and self.run.finished:
             self.run = None
 

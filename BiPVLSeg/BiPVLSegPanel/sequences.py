@@ -88,9 +88,10 @@ def _indexValues(browser, sequence) -> list[str]:
     goes by those of the master. An item that is never shown has its own."""
     master = browser.GetMasterSequenceNode()
     values = {}
-    for number in range(0 if master is None else master.GetNumberOfDataNodes()):
-        value = master.GetNthIndexValue(number)
-        values.setdefault(sequence.GetItemNumberFromIndexValue(value, False), value)
+    if master is not None and master is not sequence:
+        for number in range(master.GetNumberOfDataNodes()):
+            value = master.GetNthIndexValue(number)
+            values.setdefault(sequence.GetItemNumberFromIndexValue(value, False), value)
     return [values.get(n, sequence.GetNthIndexValue(n)) for n in range(sequence.GetNumberOfDataNodes())]
 
 

@@ -223,6 +223,9 @@ class PatchDataset(Dataset):
                 make_image = SynthesizeImaged(source.synthesis, preprocessing["intensity"])
                 self.transforms[source.synthesis] = training_transform(*settings, make_image)
         self.volumes: dict[int, dict] = {}
+        self.stamps: dict[
+            int, list[tuple[str, int, int]]
+        ] = {}  # of a DICOM folder they take hundreds of looks at the disk
 
     def fill(self, progress=iter, part: int = 0, parts: int = 1) -> list[bool]:
         """Preprocesses every volume now rather than on first use. ``progress`` wraps the iterable (tqdm).
@@ -294,10 +297,11 @@ class PatchDataset(Dataset):
             return self.volumes[index]
         case, mapping = self.items[index]
         kinds = ("image", "label") if case.images else ("label",)
-        files = [stamp for file in case.files for stamp in _stamps(file)]
+        if index not in self.stamps:
+            self.stamps[index] = [stamp for file in case.files for stamp in _stamps(file)]
         synthesis = self.synthesis[index]
         tissues = None if synthesis is None else [tissue.values for tissue in synthesis.tissues]
-        key = [case.name, self.preprocessing, files, self.channels, tissues]
+        key = [case.name, self.preprocessing, self.stamps[index], self.channels, tissues]
         tensors = self._kept(key, kinds, lambda: self._preprocess(case, synthesis))
         patch = list(self.preprocessing["patch_size"])
         volume = dict(zip(kinds, tensors, strict=True))

@@ -9,16 +9,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from tiny_segmenter import PREPROCESSING, tiny
+from tiny_segmenter import PREPROCESSING, dice, tiny
 
 from BiPVLSegLib.concepts import CONCEPT_FIELDS, TEXT_FIELDS, ConceptSet, load_concepts, write_csv
 from BiPVLSegLib.errors import ConceptError
 from BiPVLSegLib.inference import segmenter as segmenter_module
 from BiPVLSegLib.inference.segmenter import Segmenter
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.logical_and(a, b).sum() / max(1, a.sum() + b.sum())
 
 
 def test_the_largest_piece_is_kept_of_what_a_row_describes_not_of_its_name(tmp_path, heart, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_segmenter import PREPROCESSING, tiny
+from tiny_segmenter import PREPROCESSING, dice, tiny
 
 from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.data.phantom import cine_phantom
@@ -22,10 +22,6 @@ from BiPVLSegLib.inference import segmenter as segmenter_module
 from BiPVLSegLib.inference.cancel import CancelToken
 from BiPVLSegLib.inference.segmenter import Segmenter
 from BiPVLSegLib.inference.sliding_window import count_windows, sliding_window_logits
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.logical_and(a, b).sum() / max(1, a.sum() + b.sum())
 
 
 def test_finds_the_structures_of_a_heart(reference, heart):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_data import write_hearts
-from tiny_training import HEART, STEPS, a_run, small
+from tiny_training import HEART, STEPS, a_run, same, small, weights_of
 
 from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.errors import OutputError, TrainingError
@@ -42,14 +42,6 @@ def log_of(folder: Path) -> dict[tuple[str, str], str]:
     values = {(row["step"], row["name"]): row["value"] for row in rows if row["name"] not in TIMES}
     assert len(values) == sum(row["name"] not in TIMES for row in rows), "a step is logged twice"
     return values
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return load_model(folder).state_dict()
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 # ---------------------------------------------------------------- a whole run, and its continuation

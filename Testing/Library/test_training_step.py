@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import write_left_ventricles
-from tiny_training import HEART, a_run
+from tiny_training import HEART, a_run, weights_of
 
 from BiPVLSegLib.inference.sliding_window import sliding_window_logits
-from BiPVLSegLib.model import load_model
 from BiPVLSegLib.training import validation
 from BiPVLSegLib.training.loop import train
 from BiPVLSegLib.training.run import TrainingRun
@@ -27,14 +26,6 @@ def part(tmp_path_factory) -> Path:
 
 def batch_of(run: TrainingRun, step: int = 0) -> dict[str, torch.Tensor]:
     return next(run.batches(step, step + 1))
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return load_model(folder).state_dict()
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 # ---------------------------------------------------------------- one step

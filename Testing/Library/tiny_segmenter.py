@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from BiPVLSegLib.inference.segmenter import Segmenter
@@ -28,3 +29,7 @@ def tiny(folder: Path, **changes) -> Segmenter:
     model = build_model(BiPVLSegConfig(**{**settings, **STACK, **changes}))
     model.save_pretrained(folder / "tiny")
     return Segmenter(folder / "tiny", device="cpu", precision="fp32")
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * np.logical_and(a, b).sum() / max(1, a.sum() + b.sum())

@@ -11,6 +11,7 @@ from transformers import BertConfig, BertModel
 from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.data.datalist import read_datalist
 from BiPVLSegLib.data.presets import get_preset
+from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.text_encoder import load_tokenizer, text_encoder_folder
 from BiPVLSegLib.training.run import TrainingRun
 from BiPVLSegLib.training.settings import RunSettings
@@ -54,3 +55,11 @@ def small(bert: Path) -> list[str]:
 def a_run(data: Path | list[Path], settings: list[str], preset=ACDC) -> TrainingRun:
     paths = data if isinstance(data, list) else [data]
     return TrainingRun([read_datalist(p) for p in paths], HEART, preset, RunSettings.from_preset(preset, settings))
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(folder).state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)

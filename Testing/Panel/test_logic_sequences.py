@@ -59,11 +59,6 @@ def volume(cine):
     return cine.GetProxyNode(cine.GetMasterSequenceNode())
 
 
-def column(table, name: str) -> list:
-    values = table.GetTable().GetColumnByName(name)
-    return [values.GetValue(number) for number in range(values.GetNumberOfValues())]
-
-
 def shown_shift(node) -> int:
     """By how much the kidney is moved in the segmentation that is shown."""
     return [n for n in range(4) if np.array_equal(segment_mask(node, "left_kidney"), mask("Left kidney", n))][0]
@@ -353,7 +348,7 @@ def test_a_sequence_that_follows_one_with_other_times(cine, segment, logic):
     result = cine.GetSequenceNode(node)
     assert [result.GetNthIndexValue(n) for n in range(result.GetNumberOfDataNodes())] == list(TIMES)
     assert shown_shift(node) == 2
-    rows = zip(*(column(tableOf(node), name) for name in ("Frame", "Organ", "Volume (ml)")), strict=True)
+    rows = zip(*(table_column(node, name) for name in ("Frame", "Organ", "Volume (ml)")), strict=True)
     volumes = {(frame, organ): volume for frame, organ, volume in rows}
     assert logic.run.outcome.volumesMl["Left kidney"] == pytest.approx(volumes["51", "Left kidney"], abs=0.01)
     segment(volume, node)
