@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GZIP_MAGIC = b"\x1f\x8b"
+# Codes of NIfTI for other units than the millimetre: their name, and how many mm they are.
+UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
+# The longest edge of an image of a patient or a part of one, in mm.
+LONGEST_EDGE = (10.0, 3000.0)
 READ_ERRORS = (OSError, EOFError, zlib.error)
 
 
@@ -44,6 +48,7 @@ def open_nifti(path: Path) -> VolumeFile:
         raise _damaged(path) from error
     check_spacing(header["pixdim"][1:4], str(path))
     affine = _affine(header, path)
+    affine[:3] *= _millimetres(header, affine, shape, path)
 
     needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
     size = path.stat().st_size
@@ -118,6 +123,19 @@ def _affine(header: Nifti1Header, path: Path) -> np.ndarray:
         raise GeometryError(
             f"'{path}' has an orientation that cannot be (its quaternion or matrix is invalid); export the file again."
         ) from error
+
+
+def _millimetres(header: Nifti1Header, affine: np.ndarray, shape: tuple[int, ...], path: Path) -> float:
+    """How many mm the header's unit of length is. One that makes no patient of the volume, where mm do, is not believed."""
+    name, factor = UNITS.get(int(header["xyzt_units"]) & 7, ("millimetres", 1.0))
+    edge = (np.linalg.norm(affine[:3, :3], axis=0) * shape[:3]).max()
+    low, high = LONGEST_EDGE
+    if low <= edge <= high and not low <= edge * factor <= high:
+        logger.warning(
+            "'%s' says that it measures in %s, which would make it %.3g mm long; millimetres are assumed.", path, name, edge * factor
+        )
+        return 1.0
+    return factor
 
 
 def _warn_of_two_positions(header: Nifti1Header, path: Path) -> None:

@@ -165,6 +165,23 @@ def test_nifti_scale_factor_is_applied_in_single_precision_only_where_there_is_o
         np.testing.assert_array_equal(loaded[0], array.astype(dtype))
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1000), ("micron", 0.001)])
+def test_nifti_in_other_units_than_millimetres(tmp_path, ct, caplog, unit, factor):
+    array, affine = ct
+    image = nibabel.Nifti1Image(array, np.diag([1 / factor, 1 / factor, 1 / factor, 1]) @ affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "units.nii")
+    np.testing.assert_allclose(read_volume(tmp_path / "units.nii").affine, affine, rtol=1e-5, atol=1e-4)
+    assert not caplog.text
+
+    wrongly = nibabel.Nifti1Image(array, affine)
+    wrongly.header.set_xyzt_units(unit)
+    nibabel.save(wrongly, tmp_path / "wrongly.nii")
+    volume = read_volume(tmp_path / "wrongly.nii")
+    np.testing.assert_allclose(volume.affine, affine, rtol=1e-5, atol=1e-4)
+    assert "millimetres are assumed" in " ".join(volume.notes)
+
+
 def test_nifti_2_and_a_gzipped_file_without_gz_in_its_name_are_read(tmp_path, ct):
     array, affine = ct
     nibabel.save(nibabel.Nifti2Image(array, affine), tmp_path / "two.nii.gz")
