@@ -53,10 +53,11 @@ class ModelCatalogue:
             for folder in _modelFolders(root):
                 found[folder.name] = _entry(folder.name, folder, origin)
         known = {_real(entry.folder) for entry in found.values()}
+        names = self._settings.modelNames
         for text in self._settings.modelFolders:
             if _real(text) not in known:
                 known.add(_real(text))
-                name = _unused(_shownName(Path(text)), found)
+                name = _unused(names.get(text) or _shownName(Path(text)), found)
                 found[name] = _entry(name, Path(text), ADDED)
         return list(found.values())
 
@@ -98,7 +99,9 @@ class ModelCatalogue:
         if problem:
             raise ModelError(problem)
         self._settings.modelFolders = [*self._settings.modelFolders, str(place)]
-        return self.find(str(place))
+        entry = self.find(str(place))
+        self._settings.modelNames = {**self._settings.modelNames, str(place): entry.name}
+        return entry
 
     def describeRemoval(self, entry: ModelEntry) -> str:
         """What ``remove`` would do, as a question to confirm.
@@ -132,6 +135,7 @@ class ModelCatalogue:
         if entry.origin == ADDED:
             place = _real(entry.folder)
             self._settings.modelFolders = [f for f in self._settings.modelFolders if _real(f) != place]
+            self._settings.modelNames = {f: n for f, n in self._settings.modelNames.items() if _real(f) != place}
             return _("'{name}' is off the list; its files are untouched.").format(name=entry.name)
         folder = Path(entry.folder)
         if folder.parent.resolve() != user_models_folder().resolve():

@@ -88,6 +88,17 @@ class Settings:
     def modelFolders(self, folders: list[str]) -> None:
         self._write("modelFolders", json.dumps([str(folder) for folder in folders]))
 
+    @property
+    def modelNames(self) -> dict[str, str]:
+        """Under which name each added folder was listed first: it keeps it when others of its name come and go."""
+        value = self._json("modelNames")
+        value = value if isinstance(value, dict) else {}
+        return {folder: name for folder, name in value.items() if isinstance(name, str) and name.strip()}
+
+    @modelNames.setter
+    def modelNames(self, names: dict[str, str]) -> None:
+        self._write("modelNames", json.dumps(names))
+
     def secondsPerWindow(self, model: str, deviceText: str) -> float | None:
         """How long one window took in the last run of this model on this device (see ``estimate.speedKey``); None when there
         was none."""

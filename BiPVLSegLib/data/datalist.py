@@ -101,10 +101,10 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     if path.is_dir():
         path = path / "dataset.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except FileNotFoundError as error:
         raise InputError(f"There is no datalist {path}.") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # also text that is not UTF-8, JSON that is none, and a key given twice
         raise InputError(f"The datalist {path} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         raise InputError(f'The datalist {path} has no "labels"; it should look like a Decathlon dataset.json.')
@@ -122,6 +122,15 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
         synthesis,
         _absent(path, content),
     )
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    """An object of JSON, of which the last of two equal keys would win without a word."""
+    counts = Counter(key for key, _ in pairs)
+    twice = [key for key, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(f'"{twice[0]}" stands in one object of it {counts[twice[0]]} times; give each key once')
+    return dict(pairs)
 
 
 def _labels(path: Path, content: dict) -> dict[str, tuple[int, ...]]:

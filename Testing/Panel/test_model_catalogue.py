@@ -105,6 +105,9 @@ def test_added_models_of_one_name_can_be_told_apart(catalogue, tmp_path):
     third = catalogue.add(str(makeModel(tmp_path / "c" / "cardiac-mr")))
     assert [first.name, second.name, third.name] == ["liver", "liver (2)", "cardiac-mr (2)"]
     assert catalogue.find("liver (2)").folder == str(tmp_path / "b" / "liver")
+    catalogue.remove(first)
+    assert catalogue.find("liver") is None  # a scene that was saved with the first does not mean the second now
+    assert catalogue.find("liver (2)").folder == str(tmp_path / "b" / "liver")
 
 
 def test_the_name_of_a_model_does_not_depend_on_the_working_directory(catalogue, tmp_path, monkeypatch):

@@ -66,6 +66,8 @@ def test_they_lie_in_a_group_of_their_own(settings, slicer_app):
         ("device", "cuda:x", "device", "auto"),
         ("device", "CPU", "device", "cpu"),
         ("precision", "int4", "precision", "auto"),
+        ("modelNames", "[1]", "modelNames", {}),
+        ("modelNames", '{"/a": 3, "/b": "liver"}', "modelNames", {"/b": "liver"}),
         ("keepWorker", "perhaps", "keepWorker", True),
         ("keepWorker", "0", "keepWorker", False),
         ("keepWorker", False, "keepWorker", False),
