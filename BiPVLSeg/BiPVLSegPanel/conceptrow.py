@@ -22,7 +22,7 @@ class ConceptRow:
 
     ``original`` is the concept that the row came from, None for a row that the user added. ``known`` is False for a row
     that was kept although the present concept set has no such organ; ``wish`` is then whether it was checked before, so
-    that it is checked again when its organ comes back.
+    that it is checked again when its organ comes back, and ``home`` the name of the set to which an added row belongs.
     """
 
     key: int
@@ -40,6 +40,7 @@ class ConceptRow:
     original: Concept | None = None
     known: bool = True
     wish: bool | None = None
+    home: str = ""
 
     @classmethod
     def fromConcept(cls, key: int, concept: Concept) -> ConceptRow:
@@ -111,12 +112,21 @@ class ConceptRow:
             enabled = concept.enabled
         return dataclasses.replace(ConceptRow.fromConcept(self.key, concept), enabled=enabled, **kept)
 
-    def parked(self) -> ConceptRow:
-        """The row, kept for its texts in a concept set that does not know its organ: unchecked until it comes back."""
+    def parked(self, former: str, now: str) -> ConceptRow:
+        """The row, kept for its texts where the set ``now`` does not know its organ: unchecked until one comes that does.
+
+        An added row is in no set. It comes back with the one that it was added to, ``former`` when it is parked first.
+        """
+        if self.added and now == (former if self.known else self.home):
+            enabled = self.enabled if self.wish is None else self.wish
+            return dataclasses.replace(self, known=True, enabled=enabled, wish=None, home="")
         wish = self.enabled if self.wish is None and self.known else self.wish
         enabled = self.enabled and not self.known
         original = None if self.original is None else dataclasses.replace(self.original, label=None)
-        return dataclasses.replace(self, known=False, enabled=enabled, wish=wish, label=None, original=original)
+        home = former if self.added and self.known else self.home
+        return dataclasses.replace(
+            self, known=False, enabled=enabled, wish=wish, home=home, label=None, original=original
+        )
 
 
 def _bare(value: Any) -> Any:

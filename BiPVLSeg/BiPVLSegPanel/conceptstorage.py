@@ -65,6 +65,8 @@ def _rowToData(row: ConceptRow, places: dict[Concept, int]) -> dict[str, Any]:
         data["known"] = False
     if row.wish is not None:
         data["wish"] = row.wish
+    if row.home:
+        data["home"] = row.home
     return data
 
 
@@ -88,8 +90,11 @@ def _rowFromData(data: Any, key: int, origin: ConceptSet | None) -> ConceptRow:
         raise ConceptError(f"row {key} is neither checked nor unchecked")
     if checks["wish"] is not None and not isinstance(checks["wish"], bool):
         raise ConceptError(f"row {key} is neither checked nor unchecked")
+    home = data.get("home", "")
+    if not isinstance(home, str):
+        raise ConceptError(f"row {key} belongs to a set without a name")
     values = {field: _value(field, edits[field], key) for field in CONTENT_FIELDS if field in edits}
-    return dataclasses.replace(row, original=original, **values, **checks)
+    return dataclasses.replace(row, original=original, home=home, **values, **checks)
 
 
 def _original(reference: Any, key: int, origin: ConceptSet | None) -> Concept | None:

@@ -201,7 +201,8 @@ class ConceptTable:
         partners = {c: old for c, old in partners.items() if old is not None or fold_name(c.name) not in removed}
         used = set(partners.values())
         matched = {old.key: old.adopted(concept) for concept, old in partners.items() if old is not None}
-        kept = {row.key: row.parked() for row in self.rows if row not in used and row.edited}
+        former = self.origin.name if self.origin is not None else ""
+        kept = {row.key: row.parked(former, conceptSet.name) for row in self.rows if row not in used and row.edited}
         if len(matched) == len(partners):  # the same organs: also the order stays the user's
             rows = [(matched | kept)[key] for key in self.keys if key in matched or key in kept]
         else:

@@ -132,8 +132,9 @@ def _millimetres(header: Nifti1Header, affine: np.ndarray, shape: tuple[int, ...
     low, high = LONGEST_EDGE
     if low <= edge <= high and not low <= edge * factor <= high:
         logger.warning(
-            "'%s' says that it measures in %s, which would make it %.3g mm long; millimetres are assumed.", path, name, edge * factor
-        )
+            "'%s' says that it measures in %s, which would make it %.3g mm long; millimetres are assumed.",
+            path, name, edge * factor,
+        )  # fmt: skip
         return 1.0
     return factor
 

@@ -127,7 +127,9 @@ def test_label_values_that_no_structure_can_have_are_refused(tmp_path: Path, lab
 
 def test_a_key_that_stands_twice_in_a_datalist_is_refused(tmp_path: Path) -> None:
     write_hearts(tmp_path, 1, 0)
-    text = (tmp_path / "dataset.json").read_text(encoding="utf-8").replace('"labels": {', '"labels": {"1": "aorta", ', 1)
+    text = (
+        (tmp_path / "dataset.json").read_text(encoding="utf-8").replace('"labels": {', '"labels": {"1": "aorta", ', 1)
+    )
     (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match='dataset.json .*"1" stands .* 2 times'):
         read_datalist(tmp_path)

@@ -59,6 +59,20 @@ def test_kept_rows_come_back_checked_as_they_were(table):
     assert table.row(spleen).toConcept() == ABDOMEN.concepts[0]
 
 
+def test_added_rows_come_back_with_the_set_that_they_were_added_to(table):
+    stone, cyst = table.addRow("stone"), table.addRow("cyst")
+    table.check([cyst], False)
+    for other in (PELVIS, ConceptSet("third", (concept("heart"),)), PELVIS):
+        table.adopt(other)
+        assert not table.row(stone).known and not table.row(stone).enabled
+    table = ConceptTable.fromJson(table.toJson())
+    stone, cyst = keyOf(table, "stone"), keyOf(table, "cyst")
+    for _ in range(2):
+        table.adopt(ABDOMEN)
+        assert table.row(stone).known and table.row(stone).enabled
+        assert table.row(cyst).known and not table.row(cyst).enabled
+
+
 def test_the_user_may_check_a_kept_row_and_that_stays(table):
     spleen = keyOf(table, "spleen")
     table.edit(spleen, "shape", "mine")

@@ -75,6 +75,7 @@ def test_an_empty_table_survives_json():
         '{"version": 1, "rows": [{"edits": {"color": 7}}]}', '{"version": 1, "rows": [{"edits": {"label": "a"}}]}',
         '{"version": 1, "rows": [{"edits": {"terminology": "x"}}]}', '{"version": 1, "rows": [{"enabled": 1}]}',
         '{"version": 1, "rows": [{"known": null}]}', '{"version": 1, "rows": [{"wish": "yes"}]}',
+        '{"version": 1, "rows": [{"home": 3}]}',
         '{"version": 1, "set": [], "rows": []}', '{"version": 1, "set": {"version": 1, "concepts": []}, "rows": []}',
         '{"version": 1, "set": {"version": 99, "concepts": []}, "rows": []}', "[" * 100_000,
     ],
