@@ -83,6 +83,8 @@ def result_to_segmentation(
         others = _other_segments(segmentationNode, result.concepts.names)
         image_to_node = _checked_placement(volumeNode, segmentationNode, others) @ result.affine
 
+    if segmentationNode.GetDisplayNode() is None:  # new, or made by a script: without one nothing would be seen
+        segmentationNode.CreateDefaultDisplayNodes()
     was_modifying = segmentationNode.StartModify()
     try:
         if not others and volumeNode is not None:
@@ -105,7 +107,6 @@ def _new_node(
 ) -> slicer.vtkMRMLSegmentationNode:
     name = "Segmentation" if volumeNode is None else f"{volumeNode.GetName()} segmentation"
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
-    node.CreateDefaultDisplayNodes()
     return node
 
 

@@ -65,6 +65,13 @@ def test_segments_are_found_by_name(rig, volume, node):
     assert display.GetSegmentOpacity3D(KIDNEY_ID) == 0.25 and not display.GetSegmentVisibility(KIDNEY_ID)
 
 
+def test_a_segmentation_without_display_gets_one(rig, volume):
+    bare = rig.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    assert bare.GetDisplayNode() is None
+    result_to_segmentation(make_result(AFFINE), volume, bare)
+    assert bare.GetDisplayNode().GetVisibility() and bare.GetDisplayNode().GetSegmentVisibility(KIDNEY_ID)
+
+
 def test_a_segment_that_the_user_has_renamed_is_kept(volume, node):
     segmentation = node.GetSegmentation()
     segmentation.GetSegment(KIDNEY_ID).SetName("kidney corrected")
