@@ -21,10 +21,11 @@ def available_models() -> dict[str, Path]:
     """Name -> folder of every bundled and user model; a user's model wins over a bundled one of the same name."""
     found = {}
     for root in (models_folder(), user_models_folder()):
-        if root.is_dir():
-            for folder in sorted(root.iterdir()):
-                if (folder / "config.json").is_file():
-                    found[folder.name] = folder
+        try:
+            folders = sorted(root.iterdir())
+        except OSError:  # no such folder, or one that may not be read
+            continue
+        found.update({folder.name: folder for folder in folders if os.path.isfile(folder / "config.json")})
     return found
 
 
@@ -36,9 +37,9 @@ def find_model(name_or_folder: str | os.PathLike) -> Path:
             return folder
     folder = Path(name_or_folder)
     for candidate in (folder, folder / "best"):  # the folder of a training run holds its best model
-        if (candidate / "config.json").is_file():
+        if os.path.isfile(candidate / "config.json"):
             return candidate
-    if folder.is_dir():
+    if os.path.isdir(folder):
         raise ModelError(f"The folder {folder} holds no model: config.json is missing.")
     known = ", ".join(models) or "none"
     raise ModelError(f"There is no model '{name_or_folder}'. Known models: {known}. Or give the folder of a model.")

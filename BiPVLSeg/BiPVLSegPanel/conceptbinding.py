@@ -54,6 +54,9 @@ class ConceptBinding:
                 return
             except BiPVLError as error:
                 self._keepDamaged(text, str(error))
+                self._replaceTable(self._modelTable())
+                self._text = text  # stays in the scene until somebody edits: a newer BiPVLSeg can read it, perhaps
+                return
         self._replaceTable(self._modelTable())
         self._write()
 

@@ -7,6 +7,7 @@ import time
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
@@ -237,11 +238,17 @@ class BiPVLSegLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     def _observeScene(self, scene) -> None:
         if not self.hasObserver(scene, slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose):
             self.addObserver(scene, slicer.vtkMRMLScene.EndCloseEvent, self._onSceneEndClose)
+            self.addObserver(scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
 
     def _onSceneEndClose(self, scene, event) -> None:
         """Lets go of the last run, which would keep the volumes in memory."""
         if self.run is not None and self.run.finished:
             self.run = None
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeRemoved(self, scene, event, node) -> None:
+        if self.run is not None and node in (self.run.request.volumeNode, self.run.request.outputNode):
+            self._onSceneEndClose(scene, event)
 
     def _busySentence(self) -> str:
         if self.runState.state is State.INSTALLING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class ModelCatalogue:
         if listed is not None:
             raise ModelError(_("This folder is in the list already, as '{name}'.").format(name=listed.name))
         place = Path(folder)
-        if not any((place / part / "config.json").is_file() for part in ("", "best")):
+        if not any(os.path.isfile(place / part / "config.json") for part in ("", "best")):
             raise ModelError(
                 _(
                     "The folder {folder} holds no model (no config.json); choose the folder that has config.json and "
@@ -181,10 +182,10 @@ class ModelCatalogue:
 def _modelFolders(root: Path) -> list[Path]:
     """Subfolders that are models or were meant to be: an unfinished copy has weights and no config.json, or the reverse."""
     try:
-        folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+        folders = sorted(folder for folder in root.iterdir() if not folder.name.startswith("."))
     except OSError:  # no such folder: no models of one's own yet
         return []
-    return [folder for folder in folders if (folder / "config.json").is_file() or (folder / WEIGHTS).is_file()]
+    return [f for f in folders if any(os.path.isfile(f / name) for name in ("config.json", WEIGHTS))]
 
 
 def _entry(name: str, folder: Path, origin: str) -> ModelEntry:
@@ -248,4 +249,4 @@ def _unused(name: str, taken) -> str:
 
 
 def _real(folder) -> str:
-    return str(Path(folder).resolve())
+    return os.path.realpath(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from pathlib import Path
 
 import qt
@@ -118,7 +119,7 @@ class ModelSection:
         entry = self.entry
         chosen = entry is not None
         self.ui.modelCardButton.enabled = chosen
-        self.ui.openModelFolderButton.enabled = chosen and Path(entry.folder).is_dir()
+        self.ui.openModelFolderButton.enabled = chosen and os.path.isdir(entry.folder)
         self.ui.removeModelButton.enabled = self._enabled and chosen and not self._removalRefused()
         self.ui.removeModelButton.toolTip = (chosen and self._removalRefused()) or _(
             "Removes the chosen model from the list; you are asked before files are deleted."
@@ -182,7 +183,7 @@ def modelConcepts(entry) -> ConceptSet | None:
     """
     bundled = _readConcepts(entry.concepts)
     table = Path(entry.folder) / "concepts.csv"
-    own = _readConcepts(str(table)) if table.is_file() else None
+    own = _readConcepts(str(table)) if os.path.isfile(table) else None
     if own is None or (bundled is not None and own.concepts == bundled.concepts):
         return bundled
     return dataclasses.replace(

@@ -10,6 +10,7 @@ from BiPVLSegLib.results import SegmentationResult
 from BiPVLSegLib.slicer import place_beside
 
 SEGMENTATION_ROLE = "BiPVLSeg.segmentation"  # reference of a probability volume to its segmentation
+VOLUME_ROLE = "BiPVLSeg.volume"  # and to the volume in which it was found
 ORGAN = "BiPVLSeg.organ"  # attribute of a probability volume
 
 
@@ -28,18 +29,20 @@ def probabilityImages(result: SegmentationResult) -> dict[str, vtk.vtkImageData]
 
 
 def addProbabilityVolumes(volumeNode, segmentationNode, images: dict[str, vtk.vtkImageData]) -> list:
-    """Volumes at the place and under the transform of the input. Those of an earlier run of the same organs are reused."""
+    """Volumes at the place and under the transform of the input. Those of an earlier run of the same organs in
+    the same volume are reused."""
     scene = volumeNode.GetScene()
     return [_volume(scene, volumeNode, segmentationNode, name, image) for name, image in images.items()]
 
 
 def _volume(scene, volumeNode, segmentationNode, organ: str, image):
-    node = _existing(scene, segmentationNode, organ)
+    node = _existing(scene, volumeNode, segmentationNode, organ)
     if node is None:
         title = _("{volume} {organ} probability").format(volume=volumeNode.GetName(), organ=organ)
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(title))
         node.SetAttribute(ORGAN, organ)
         node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentationNode.GetID())
+        node.SetNodeReferenceID(VOLUME_ROLE, volumeNode.GetID())
     if node.GetDisplayNode() is None:  # before the voxels come: Slicer would look for their range in all of them
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetAutoWindowLevel(False)
@@ -59,9 +62,10 @@ def _volume(scene, volumeNode, segmentationNode, organ: str, image):
     return node
 
 
-def _existing(scene, segmentationNode, organ: str):
+def _existing(scene, volumeNode, segmentationNode, organ: str):
     for number in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
         node = scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode")
         if node.GetAttribute(ORGAN) == organ and node.GetNodeReference(SEGMENTATION_ROLE) is segmentationNode:
-            return node
+            if node.GetNodeReference(VOLUME_ROLE) in (volumeNode, None):  # None: the scene of an earlier version
+                return node
     return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from BiPVLSegLib.concepts import ConceptSet, load_concepts
@@ -18,8 +20,10 @@ from BiPVLSegLib.slicer import require_fitting
 from BiPVLSegLib.slicer.volumes import grid_of
 
 from .estimate import flipCount
+from .modelcatalogue import ModelCatalogue
 from .regions import roiToRegion
 from .sequences import Frame, allFrames, browserOf, currentFrame, requireSameTransform
+from .settings import Settings
 
 DEFAULT_MODEL = "cardiac-mr"
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
@@ -70,6 +74,10 @@ def checkedRequest(
     BiPVLError
         One of them cannot be used, or a package is missing; the sentence says which and what to do.
     """
+    if inputVolume is not None and not _isNode(inputVolume, "vtkMRMLVolumeNode"):
+        raise InputError(_("{value} is no volume; give the node of one.").format(value=_shown(inputVolume)))
+    if roi is not None and not _isNode(roi, "vtkMRMLMarkupsROINode"):
+        raise InputError(_("The region must be an ROI made in the Markups module."))
     grid_of(inputVolume)
     if inputVolume.GetScene() is None:
         raise InputError(
@@ -126,10 +134,10 @@ def _checkedOutput(volumeNode, outputNode, allOfThem: bool) -> bool:
     """Whether the result goes into a segmentation sequence."""
     if outputNode is None:
         return allOfThem
-    if not outputNode.IsA("vtkMRMLSegmentationNode"):
+    if not _isNode(outputNode, "vtkMRMLSegmentationNode"):
         raise InputError(
-            _("'{name}' is no segmentation; choose a segmentation to update, or none for a new one.").format(
-                name=outputNode.GetName()
+            _("{value} is no segmentation; choose a segmentation to update, or none for a new one.").format(
+                value=_shown(outputNode)
             )
         )
     if outputNode.GetScene() is not volumeNode.GetScene():
@@ -168,11 +176,41 @@ def requireOutput(volumeNode, outputNode, intoSequence: bool, names) -> None:
 def _checkedConcepts(concepts) -> ConceptSet | None:
     if concepts is None:
         return None
-    table = load_concepts(concepts)
+    try:
+        table = load_concepts(concepts)
+    except (TypeError, OSError) as error:  # OSError: too long for the name of a file
+        raise ConceptError(
+            _("{value} is no concept table; give the name of a bundled one, a CSV file or a ConceptSet.").format(
+                value=_shown(concepts)
+            )
+        ) from error
     try:
         return table.enabled()
     except ConceptError as error:
         raise ConceptError(_("No organ is checked; check at least one.")) from error
+
+
+def _isNode(value, className: str) -> bool:
+    return isinstance(value, slicer.vtkMRMLNode) and bool(value.IsA(className))
+
+
+def _shown(value) -> str:
+    """As it stands in a sentence: the name of a node, other things in short."""
+    name = value.GetName() if isinstance(value, slicer.vtkMRMLNode) else None
+    return f"'{name}'" if name else reprlib.repr(value)
+
+
+def _folderOf(model) -> Path:
+    """Of a model that the library knows, or one that the user has added to the list of the panel."""
+    try:
+        return find_model(model)
+    except (TypeError, ModelError) as error:
+        entry = ModelCatalogue(Settings()).find(str(model))
+        if entry is not None:
+            return Path(entry.folder)
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(_("{value} is no model; give its name or its folder.").format(value=_shown(model))) from error
 
 
 def _checkedModel(model) -> Path:
@@ -182,6 +220,6 @@ def _checkedModel(model) -> Path:
             raise ModelError(_("There is no model; add the folder of one."))
         folder = models.get(DEFAULT_MODEL) or next(iter(models.values()))
     else:
-        folder = find_model(model)
+        folder = _folderOf(model)
     read_config(folder)
     return folder.resolve()  # the worker runs in another folder

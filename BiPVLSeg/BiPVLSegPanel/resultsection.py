@@ -53,14 +53,14 @@ class ResultSection:
             self._showing = wasShowing
         self._showSegmentation()
 
-    def showOutcome(self, outcome, sameVolume: bool) -> None:
+    def showOutcome(self, outcome, toUpdate: bool) -> None:
         """Shows a finished run.
 
         Its segmentation becomes the one that the next run updates, so that pressing the button again after a change
-        of a text changes the result that is seen; unless another volume was chosen meanwhile.
+        of a text changes the result that is seen; unless another volume, model or output was chosen meanwhile (not ``toUpdate``).
         """
         self._last = outcome.segmentationNode
-        if sameVolume and self._parameters is not None:
+        if toUpdate and self._parameters is not None:
             self._parameters.outputSegmentation = outcome.segmentationNode
         self.show()
 

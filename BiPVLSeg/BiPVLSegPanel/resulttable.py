@@ -34,7 +34,7 @@ def tableOf(segmentationNode):
 def unsureOf(tableNode) -> list[str]:
     """The rows of a result table that a person should look at, e.g. ``["left ventricle (unsure)"]``, each organ once."""
     table = tableNode.GetTable()
-    if table.GetNumberOfColumns() < 2 or tableNode.GetAttribute(_ORGAN_COLUMN) is None:
+    if table is None or table.GetNumberOfColumns() < 2 or tableNode.GetAttribute(_ORGAN_COLUMN) is None:
         return []
     remarks = table.GetColumn(table.GetNumberOfColumns() - 1)
     organs = table.GetColumn(int(tableNode.GetAttribute(_ORGAN_COLUMN)))
@@ -104,7 +104,9 @@ def _readRows(tableNode, byFrame: bool) -> list[Row]:
     """The rows of earlier runs; none where the table is new or has the other form."""
     table = tableNode.GetTable()
     count = 6 if byFrame else 5
-    if tableNode.GetAttribute(_ORGAN_COLUMN) != _organColumn(byFrame) or table.GetNumberOfColumns() != count:
+    if table is None or tableNode.GetAttribute(_ORGAN_COLUMN) != _organColumn(byFrame):
+        return []
+    if table.GetNumberOfColumns() != count:
         return []
     columns = [table.GetColumn(number) for number in range(count)]
     rows = []

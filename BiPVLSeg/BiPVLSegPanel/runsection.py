@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import qt
 
 from .presentation import present
 
 LOG_LINES = 500  # as many as the log box keeps
+DOUBLE_CLICK_SECONDS = 0.4
 
 
 class RunSection:
@@ -28,6 +31,7 @@ class RunSection:
         self._onCancel = onCancel
         self._shown = None
         self._shownLog = None
+        self._started = -DOUBLE_CLICK_SECONDS  # when the button did so last
         self._note = ""  # a sentence about something that the user asked for and that was not done
         ui.segmentButton.connect("clicked()", self.press)
         ui.logCollapsibleButton.connect("contentsCollapsed(bool)", self._onLogCollapsed)
@@ -40,12 +44,17 @@ class RunSection:
         return self._shown
 
     def press(self) -> None:
-        """What a click on the button does: start, or cancel while a run is going."""
+        """What a click on the button does: start, or cancel while a run is going. The second one of a double click does nothing:
+        it would cancel what the first has started."""
+        if time.monotonic() - self._started < DOUBLE_CLICK_SECONDS:
+            return
         if self._runState.busy:
             if self._runState.cancellable:
                 self._onCancel()
         elif self.ui.segmentButton.enabled:
             self._onStart()
+            if self._runState.busy:
+                self._started = time.monotonic()
 
     def tell(self, sentence: str) -> None:
         """Shows a sentence in the status line until the next run starts or the user changes something."""

@@ -8,13 +8,14 @@ comes back as a string and an empty list as nothing.
 from __future__ import annotations
 
 import json
-import math
+import os
 import re
 
 GROUP = "BiPVLSeg"
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 IDLE_MINUTES = 10
 LONGEST_IDLE_MINUTES = 24 * 60
+LONGEST_SECONDS = 1e6  # for one window
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _MOST_SPEEDS = 200  # models times devices; the oldest are forgotten
 
@@ -81,8 +82,7 @@ class Settings:
         value = self._json("modelFolders")
         if not isinstance(value, list):
             return []
-        folders = [folder for folder in value if isinstance(folder, str) and folder.strip()]
-        return list(dict.fromkeys(folders))
+        return list(dict.fromkeys(folder for folder in value if isinstance(folder, str) and _canBePath(folder)))
 
     @modelFolders.setter
     def modelFolders(self, folders: list[str]) -> None:
@@ -157,7 +157,7 @@ class Settings:
     def _json(self, name: str):
         try:
             return json.loads(self._text(name))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def _text(self, name: str) -> str:
@@ -173,6 +173,13 @@ def _speedKey(model: str, deviceText: str) -> str:
 
 
 def _isDuration(seconds) -> bool:
-    return (
-        isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds and math.isfinite(seconds)
-    )
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return False
+    return 0 < seconds < LONGEST_SECONDS  # not NaN, and no whole number that is too large for a float
+
+
+def _canBePath(folder: str) -> bool:
+    try:
+        return bool(folder.strip()) and b"\0" not in os.fsencode(folder)
+    except UnicodeEncodeError:  # half of an emoji
+        return False

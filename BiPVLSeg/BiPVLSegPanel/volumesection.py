@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 from slicer.i18n import tr as _
 
+from .probabilities import ORGAN
 from .sequences import browserOf
 from .volumeinfo import describeVolume, fitsModel
 
@@ -167,11 +168,12 @@ class VolumeSection:
 
 
 def shownVolume():
-    """The scalar volume in the background of the red slice view (else of another one), or None."""
+    """The scalar volume in the background of the red slice view (else of another one), or None. A probability map of ours is
+    no image to segment."""
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     composites.sort(key=lambda composite: composite.GetLayoutName() != "Red")
     for composite in composites:
         node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
-        if node is not None and node.GetClassName() == "vtkMRMLScalarVolumeNode":
+        if node is not None and node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetAttribute(ORGAN):
             return node
     return None

@@ -105,6 +105,8 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not self.logic.runState.busy:
             self.modelSection.refresh()
             self.installSection.update()
+        self._tell("")  # what was said before may be mended by now
+        self.volumeSection.show()  # the volume may have become a sequence, or one no more
         self.volumeSection.preselect()
         self._describeInputs()  # the volume may have been edited meanwhile
         self.refresh()
@@ -160,7 +162,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def segment(self) -> None:
         """Starts a run with what the panel shows. It goes on by itself; ``_onFinished`` hears of its end."""
-        parameters, volume = self.parameters, self.volumeSection.volume
+        parameters, volume, asked = self.parameters, self.volumeSection.volume, self._chosen()
         if isOfAnotherFrame(self.resultSection.output, volume) and not self.dialogs.confirm(
             _("'{name}' shows another frame than the one that is segmented now. Replace its organs? For a segmentation of "
               "each frame, cancel and choose a new segmentation, or all frames.").format(
@@ -182,7 +184,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 frames=self.volumeSection.frames,
                 show3D=parameters.show3D,
                 keepWorker=self.settings.keepWorker,
-                onFinished=lambda run: self._onFinished(run, volume),
+                onFinished=lambda run: self._onFinished(run, asked),
             )
         except BiPVLError as error:
             self._refused(str(error))
@@ -199,13 +201,17 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _tell(self, sentence: str) -> None:
         self.runSection.tell(sentence)
 
-    def _onFinished(self, run, volume) -> None:
+    def _chosen(self) -> tuple:
+        """What the output of a run belongs to."""
+        return self.volumeSection.volume, self.parameters.model, self.resultSection.output
+
+    def _onFinished(self, run, asked) -> None:
         if self.logic is not None and not self.settings.keepWorker:  # switched off during the run
             self.logic.stopWorker()
         if self.parameters is None:  # the panel or the scene is gone
             return
         if run.outcome is not None:
-            self.resultSection.showOutcome(run.outcome, sameVolume=self.volumeSection.volume is volume)
+            self.resultSection.showOutcome(run.outcome, toUpdate=self._chosen() == asked)
         elif run.error is not None and not isinstance(run.error, Cancelled):
             logging.error("BiPVLSeg: %s", run.error)
         self.refresh()
@@ -220,7 +226,10 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in self.sections:
             section.setParameters(parameters)
         if parameters is not None:
-            self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified)
+            last = -1.0  # after the wrapper's own observers, which renew what it has read before
+            self.addObserver(
+                parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersModified, priority=last
+            )
             self._seen = self._selections()
             self._describeInputs()
             self.refresh()
@@ -238,9 +247,12 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onChanged(self) -> None:
         """The user has changed something: what was said about the selections before is out of date, a failure, too."""
         self._tell("")
-        if self.logic.runState.state is State.FAILED:
-            self.logic.runState.to(State.IDLE)
+        self._forgetLastRun()
         self.refresh()
+
+    def _forgetLastRun(self) -> None:
+        if not self.logic.runState.busy:
+            self.logic.runState.to(State.IDLE)
 
     def _onInputsChanged(self) -> None:
         self.resultSection.show()
@@ -326,6 +338,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameters(None)
 
     def _onSceneEndClose(self, caller=None, event=None) -> None:
+        self._forgetLastRun()
         self.setParameters(self.logic.getParameterNode())
 
     def _onSceneEndImport(self, caller=None, event=None) -> None:
@@ -345,6 +358,15 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, caller, event, node) -> None:
+        if self.parameters is not None and node is self.parameters.parameterNode:
+            self.setParameters(None)
+            qt.QTimer.singleShot(0, self._onParametersRemoved)
+            return
         forgotten = [section.forget(node) for section in (self.volumeSection, self.resultSection)]
         if any(forgotten):
             self._onInputsChanged()
+
+    def _onParametersRemoved(self) -> None:
+        """Somebody has deleted the parameter node alone: the panel goes on with a new one."""
+        if self.logic is not None and self.parameters is None and not slicer.mrmlScene.IsBatchProcessing():
+            self.setParameters(self.logic.getParameterNode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import unicodedata
 from dataclasses import dataclass
 
 from ..errors import ConceptError
@@ -13,7 +14,10 @@ TEXT_FIELDS = ("title", *CONCEPT_FIELDS)
 
 
 def fold_name(name: str) -> str:
-    """The form in which names are compared: case and runs of white space make no difference."""
+    """The form in which names are compared: case, runs of white space, signs without a width and the way in which a letter has
+    got its accent make no difference."""
+    if not name.isascii():
+        name = "".join(sign for sign in unicodedata.normalize("NFC", name) if unicodedata.category(sign) != "Cf")
     return " ".join(name.split()).casefold()
 
 
@@ -59,7 +63,7 @@ class Concept:
                     f"The {field} of {self.name!r} contains half a character (of an emoji?); type it in again."
                 )
             object.__setattr__(self, field, value.strip())
-        if not self.name:
+        if not fold_name(self.name):
             raise ConceptError("A concept has no name; give it one.")
         if not any(self.texts):
             raise ConceptError(f"'{self.name}' has no text at all; fill in a title or at least one concept.")

@@ -30,6 +30,7 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _LABEL = re.compile(r"\d{1,9}", re.ASCII)
 _TRUE, _FALSE = {"", "yes", "true", "1", "on"}, {"no", "false", "0", "off"}
 _DELIMITERS = ",;\t"  # spreadsheets write semicolons where the comma is the decimal mark
+_SEPARATOR = re.compile(r'\s*"?sep=([,;\t])"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 _SAVE_AS = "save the table as 'CSV UTF-8'"
 
 Row = tuple[int, list[str]]  # number as a spreadsheet shows it (the header is row 1), cells
@@ -152,10 +153,13 @@ def _records(path: Path, text: str, delimiter: str) -> Iterator[Row]:
 
 def _rows_and_columns(path: Path, text: str) -> tuple[Iterator[Row], dict[str, int]]:
     """The rows below the header, and where each known column is, by its proper name."""
-    header_line = next(line for line in text.splitlines() if line.strip())
-    delimiter = max(_DELIMITERS, key=header_line.count)
+    chosen = _SEPARATOR.match(text)  # a line for spreadsheets, which do not show it
+    text = text[chosen.end() :] if chosen else text
+    header_line = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = chosen[1] if chosen else max(_DELIMITERS, key=header_line.count)
     records = _records(path, text, delimiter)
-    number, header = next((number, cells) for number, cells in records if any(cell.strip() for cell in cells))
+    content = ((number, cells) for number, cells in records if any(cell.strip() for cell in cells))
+    number, header = next(content, (1, []))
     known = {fold_name(column): column for column in (*TEXT_COLUMNS, *OPTIONAL_COLUMNS)}
     columns: dict[str, int] = {}
     for index, cell in enumerate(header):

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from ..concepts import ConceptSet, fold_name
 from ..errors import FrameRequiredError, InputError, OutputError, TrainingError
-from ..geometry.grid import largest_distance
+from ..geometry.grid import SAME_GRID, largest_distance
 from ..geometry.resample import labels_to_working_grid
 from ..io.volume import Volume, read_labels, read_volume
 from ..io.writing import atomic_path
@@ -30,8 +30,6 @@ from .synthesis import Synthesis, SynthesizeImaged
 from .transforms import crop_places, crop_size, padding, training_transform
 
 logger = logging.getLogger(__name__)
-
-SAME_GRID = 0.25  # of the shortest side of a voxel: how far a label may lie from its image, for headers are rounded
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ from monai.transforms import (
 )
 
 KEYS = ("image", "label")
-CROP_MARGIN = 1.2  # the crop is wider than the patch where it is rotated, so that no corner lies outside the image
+# The crop is wider than the patch where that is rotated. Enough for small angles; beyond, the corners (up to 2 % of a patch) are
+# filled with the nearest voxels: a wider crop could not come as near to the border of the volume.
+CROP_MARGIN = 1.2
 MOST_OTHER_PLACES = 100_000  # of a volume, for crops that are not centred on a class
 DEFORM_CELL = 24  # voxels between the control points of the smooth deformation
 
 AUGMENTATION: dict[str, Any] = {
-    "probability": 0.3,
+    "probability": 0.3,  # of each change; of rotation with scale at least 0.6 (0: never). Not of mirroring and quarter turns
     "rotate_degrees": [0, 0, 0],  # about the working axes
     "quarter_turns": [],  # two working axes in whose plane patches are turned by 90, 180 or 270 degrees; none: no turns
     "scale": 0.0,
@@ -85,7 +87,7 @@ def training_transform(
         # Always run: it also cuts the patch from the middle of the crop. One resampling for rotation and scale together.
         steps.append(
             RandAffined(
-                keys, prob=max(p, 0.6), rotate_range=degrees, scale_range=_scale_range(patch_size, a),
+                keys, prob=max(p, 0.6) if p else 0.0, rotate_range=degrees, scale_range=_scale_range(patch_size, a),
                 spatial_size=patch_size, mode=modes, padding_mode="border",
             )
         )  # fmt: skip
@@ -118,7 +120,7 @@ def training_transform(
 
 
 def crop_size(patch_size: list[int], augmentation: dict[str, Any]) -> list[int]:
-    """Size of the crop before rotation: wider along the axes in whose plane the patch is turned or scaled."""
+    """Size of the crop before rotation: wider along the axes in whose plane the patch is turned."""
     turned = [
         any(augmentation["rotate_degrees"][:axis] + augmentation["rotate_degrees"][axis + 1 :]) for axis in range(3)
     ]

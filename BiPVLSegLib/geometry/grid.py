@@ -136,6 +136,10 @@ def plan_working_grid(
     return WorkingGrid(three(shape), affine, axes, flips, three(new_shape), new_affine)
 
 
+# Of the shortest side of a voxel: how far channels, or a label and its image, may lie apart, for headers are rounded.
+SAME_GRID = 0.25
+
+
 def axis_spacing(affine: np.ndarray) -> tuple[float, float, float]:
     """Voxel size in mm along the three array axes of a 4x4 ``affine``."""
     return three(float(length) for length in np.linalg.norm(np.asarray(affine, dtype=np.float64)[:3, :3], axis=0))

@@ -42,19 +42,19 @@ class Rows:
         return sorted((*first, *others), key=lambda concept: concept.texts)
 
     def rivals(self) -> dict[tuple[str, ...], list[Concept]]:
-        """Texts -> the rows that have them. The first gets the voxels: an edited one rather than the model's own."""
-        own = {row.texts: fold_name(row.name) for row in self.own}
+        """Texts, folded -> the rows that have them. The first gets the voxels: an edited one rather than the model's own."""
+        own = {_folded(row): fold_name(row.name) for row in self.own}
         rivals: dict[tuple[str, ...], list[Concept]] = {}
-        for row in sorted(self.table, key=lambda row: (fold_name(row.name) == own.get(row.texts), row.name)):
-            rivals.setdefault(row.texts, []).append(row)
+        for row in sorted(self.table, key=lambda row: (fold_name(row.name) == own.get(_folded(row)), row.name)):
+            rivals.setdefault(_folded(row), []).append(row)
         return rivals
 
     def places(self, asked: list[Concept]) -> list[int]:
         """Where each row of the table is among those that are asked."""
         if self.config.head == "fixed":
             return [asked.index(row) for row in self.table]
-        texts = [row.texts for row in asked]
-        return [texts.index(row.texts) for row in self.table]
+        texts = [_folded(row) for row in asked]
+        return [texts.index(_folded(row)) for row in self.table]
 
     def smallest_pieces(self, asked: list[Concept]) -> dict[int, float]:
         """Places of the rows that lose small pieces -> what a piece must have of the largest one to stay; 1: the largest alone.
@@ -63,13 +63,13 @@ class Rows:
         With a title of its own a row may be asked for more than its class ("both kidneys"): then large pieces stay.
         """
         one_piece = {fold_name(name) for name in self.config.keep_largest}
-        by_texts = {row.texts: fold_name(row.name) for row in self.own}
+        by_texts = {_folded(row): fold_name(row.name) for row in self.own}
         titles = {fold_name(row.name): fold_name(row.title) for row in self.own}
         shares = {}
         for place, row in enumerate(asked):
             name = fold_name(row.name)
-            if by_texts.get(row.texts, name) in one_piece:
-                known = row.texts in by_texts or fold_name(row.title) in ("", name, titles.get(name, name))
+            if by_texts.get(_folded(row), name) in one_piece:
+                known = _folded(row) in by_texts or fold_name(row.title) in ("", name, titles.get(name, name))
                 shares[place] = 1.0 if known else EDITED_TITLE_SHARE
         return shares
 

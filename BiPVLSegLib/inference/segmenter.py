@@ -16,7 +16,7 @@ import torch
 from ..concepts import Concept, ConceptSet, load_concepts, read_csv
 from ..concepts.sides import mirrored_row
 from ..data.preprocessing import plan_grid, prepare_image
-from ..errors import ConceptError, GeometryError, InputError, NotEnoughMemoryError
+from ..errors import ConceptError, DeviceError, GeometryError, InputError, NotEnoughMemoryError
 from ..geometry.grid import WorkingGrid
 from ..geometry.region import BoxRegion
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
@@ -164,10 +164,15 @@ class Segmenter:
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
         mirror = self._mirror(rows, asked) if flips and self.config.preprocessing["mirror_sides"] else None
-        logits, device = self._run_with_fallback(
+        logits, device, dtype = self._run_with_fallback(
             image, text, part, flips, mirror, overlap, batch_size, report, cancel, notes
         )
         report(Progress("finishing"))
+        if not torch.stack(logits.aminmax()).isfinite().all():
+            raise DeviceError(
+                f"The network gave values that are no numbers, computing in {_name(dtype)}; choose the precision fp32. If it "
+                "does so again, the model is damaged."
+            )
         scores = _probabilities_(logits, self.config.nested)
         part.forget_surroundings_(scores, self.config.nested)
         first = 0 if self.config.nested else 1
@@ -184,7 +189,7 @@ class Segmenter:
             "concepts": table.name,
             "source": Path(volume.source).name,  # files carry this: no folder names of patients
             "device": describe_device(device),
-            "precision": str(self.dtype).removeprefix("torch."),
+            "precision": _name(dtype),
             "seconds": round(time.monotonic() - started, 2),
             "windows": part.plan.count,
             "working_size": list(grid.shape),
@@ -275,7 +280,7 @@ class Segmenter:
         report: Callable[[Progress], None],
         cancel: CancelToken,
         notes: list[str],
-    ) -> tuple[torch.Tensor, torch.device]:
+    ) -> tuple[torch.Tensor, torch.device, torch.dtype]:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
         axes = self.config.preprocessing["flip_axes" if flips else "always_flip"]
         if flips and not axes and mirror is None:
@@ -286,6 +291,7 @@ class Segmenter:
                 logger.warning(note)
                 notes.append(note)
             timer = WindowTimer(report)
+            dtype = self.dtype if device == self.device else resolve_precision("auto", device)
             try:
                 self.model.to(device)
                 logits = sliding_window_logits(
@@ -293,7 +299,7 @@ class Segmenter:
                     image,
                     text,
                     device=device,
-                    dtype=self.dtype if device == self.device else resolve_precision("auto", device),
+                    dtype=dtype,
                     overlap=overlap,
                     batch_size=batch,
                     flip_axes=axes,
@@ -303,7 +309,7 @@ class Segmenter:
                     on_window=timer,
                     cancel=cancel,
                 )
-                return logits.to(cpu), device
+                return logits.to(cpu), device, dtype
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
             except (RuntimeError, MemoryError) as error:
@@ -421,6 +427,10 @@ def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
     for slab in logits.split(8, dim=1):
         slab.copy_(torch.softmax(slab, 0))
     return logits
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import itertools
 import logging
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import GeometryError, InputError
+from ..geometry.grid import axis_spacing, largest_distance
 from .limits import require_enough_bytes, require_memory
 from .volume_file import VolumeFile, check_spacing, colour_error, volume_shape, warn_of_unknown_sides
 
@@ -128,7 +128,7 @@ def _affine(header: Nifti1Header, path: Path) -> np.ndarray:
 def _millimetres(header: Nifti1Header, affine: np.ndarray, shape: tuple[int, ...], path: Path) -> float:
     """How many mm the header's unit of length is. One that makes no patient of the volume, where mm do, is not believed."""
     name, factor = UNITS.get(int(header["xyzt_units"]) & 7, ("millimetres", 1.0))
-    edge = (np.linalg.norm(affine[:3, :3], axis=0) * shape[:3]).max()
+    edge = np.multiply(axis_spacing(affine), shape[:3]).max()
     low, high = LONGEST_EDGE
     if low <= edge <= high and not low <= edge * factor <= high:
         logger.warning(
@@ -141,8 +141,7 @@ def _millimetres(header: Nifti1Header, affine: np.ndarray, shape: tuple[int, ...
 
 def _warn_of_two_positions(header: Nifti1Header, path: Path) -> None:
     """Warns where sform and qform put a corner of the volume more than a voxel apart."""
-    corners = np.array([*itertools.product(*((0, size - 1) for size in header.get_data_shape()[:3]), (1,))])
-    apart = np.linalg.norm(corners @ (header.get_sform() - header.get_qform()).T, axis=1).max()
+    apart = largest_distance(header.get_data_shape()[:3], header.get_sform(), header.get_qform())
     if apart > max(header.get_zooms()[:3]):
         logger.warning(
             "'%s' says in two ways where its voxels lie, up to %.0f mm apart (sform and qform); the sform is used. "

@@ -6,10 +6,12 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
@@ -18,21 +20,22 @@ def stderr_to_log() -> Iterator[None]:
 
     Does nothing where there is no such descriptor, as in a windowed program on Windows.
     """
-    try:
-        original = os.dup(2)
-    except OSError:
-        yield
-        return
-    with tempfile.TemporaryFile() as sink:
+    with _one_at_a_time:  # or a second thread would take the sink of the first for the real one
         try:
-            if sys.stderr is not None:
-                sys.stderr.flush()
-            os.dup2(sink.fileno(), 2)
+            original = os.dup(2)
+        except OSError:
             yield
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
-        sink.seek(0)
-        said = sink.read().decode(errors="replace").strip()
-        if said:
-            logger.debug("SimpleITK: %s", said)
+            return
+        with tempfile.TemporaryFile() as sink:
+            try:
+                if sys.stderr is not None:
+                    sys.stderr.flush()
+                os.dup2(sink.fileno(), 2)
+                yield
+            finally:
+                os.dup2(original, 2)
+                os.close(original)
+            sink.seek(0)
+            said = sink.read().decode(errors="replace").strip()
+    if said:
+        logger.debug("SimpleITK: %s", said)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FrameRequiredError, GeometryError, InputError
+from ..geometry.grid import SAME_GRID, axis_spacing, largest_distance
 from .checks import check_affine, check_volume
 from .dicom import is_dicom_file, open_dicom_folder
 from .itk_file import open_itk_file
@@ -22,8 +23,6 @@ __all__ = ["Volume", "check_volume", "read_labels", "read_volume", "volume_from_
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
-# Two channels lie on one grid if their matrices differ by less than this (mm).
-SAME_GRID = 1e-3
 
 PathLike = str | os.PathLike[str]
 
@@ -41,8 +40,7 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size along I, J, K in mm."""
-        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(i), float(j), float(k)
+        return axis_spacing(self.affine)
 
 
 def read_volume(
@@ -214,10 +212,11 @@ def _frame_of(array: np.ndarray, frame: int | None) -> np.ndarray:
 def _require_same_grid(first: Volume, other: Volume) -> None:
     if first.array.shape[1:] != other.array.shape[1:]:
         difference = f"they measure {first.array.shape[1:]} and {other.array.shape[1:]} voxels"
-    elif np.abs(first.affine - other.affine).max() > SAME_GRID:
-        difference = "they differ in position, spacing or direction"
     else:
-        return
+        apart = largest_distance(first.array.shape[1:], first.affine, other.affine)
+        if apart <= SAME_GRID * min(first.spacing):
+            return
+        difference = f"their voxels lie up to {apart:.3g} mm apart"
     raise GeometryError(
         f"'{first.source}' and '{other.source}' do not lie on the same grid: {difference}; resample one to the other."
     )

@@ -79,9 +79,10 @@ class StagedTextEncoder(nn.Module):
     # ---- words -> tokens -------------------------------------------------------------------------------------------
 
     def tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Word-piece ids and mask, (M, L) each. The caller has checked the length."""
+        """Word-piece ids and mask, (M, L) each. Texts that are too long are cut: ``check`` refuses a user's, and those that
+        training makes of them (misspelt, of two structures in one) may be a little longer."""
         self._require_tokenizer()
-        batch = self.tokenizer(texts, padding=True, return_tensors="pt")
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
         return batch["input_ids"], batch["attention_mask"].bool()
 
     def _require_tokenizer(self) -> None:
@@ -105,6 +106,12 @@ class StagedTextEncoder(nn.Module):
                     f"{place}, column {column}: the text encoder cannot read '{text[:40]}'; its "
                     "vocabulary is English. Reword it in English or leave it empty."
                 )
+        together = _joined(concept)
+        if not self.pooled and len(self.tokenizer(together)["input_ids"]) > self.max_length:
+            raise ConceptError(
+                f"{place}: its texts together have {len(together.split())} words; this model reads up to {self._room()} per "
+                "organ. Shorten them."
+            )
 
     @property
     def max_length(self) -> int:
@@ -115,9 +122,13 @@ class StagedTextEncoder(nn.Module):
         return f"{self.max_length - 2} word pieces (about {self.max_length // 15 * 10} words)"
 
     def encode(self, concepts: Sequence[Concept]) -> TextTokens:
-        """Stage 0 for a table of N concepts -> tokens (1, N, L, C)."""
+        """Stage 0 for a table of N concepts -> tokens (1, N, L, C). Raises what ``check`` raises."""
         for row, concept in enumerate(concepts, start=2):  # row 1 is the header, as in a spreadsheet
             self.check(concept, row)
+        return self.encode_unchecked(concepts)
+
+    def encode_unchecked(self, concepts: Sequence[Concept]) -> TextTokens:
+        """``encode`` for rows of which it does not matter that a text is cut or cannot be read."""
         device = self.mean.device
         if self.pooled:
             texts = sorted({text for concept in concepts for text in concept.texts if text.strip()})
@@ -127,14 +138,7 @@ class StagedTextEncoder(nn.Module):
             mask = index >= 0
             tokens = vectors[index.clamp(min=0)] * mask[..., None]
             return TextTokens(tokens[None], mask[None])
-        joined = [" ".join(text for text in c.texts if text.strip()) for c in concepts]
-        for row, (concept, text) in enumerate(zip(concepts, joined, strict=True), start=2):
-            if len(self.tokenizer(text)["input_ids"]) > self.max_length:
-                raise ConceptError(
-                    f"Row {row} ({concept.name}): its texts together have {len(text.split())} words; this model reads up "
-                    f"to {self._room()} per organ. Shorten them."
-                )
-        ids, mask = (x.to(device) for x in self.tokenize(joined))
+        ids, mask = (x.to(device) for x in self.tokenize([_joined(concept) for concept in concepts]))
         return TextTokens(self._layers(self.bert.embeddings(ids), mask, 0, self.ends[0])[None], mask[None])
 
     def encode_texts(self, texts: list[str]) -> Tensor:
@@ -210,6 +214,10 @@ class StagedTextEncoder(nn.Module):
                 f"The tokenizer in {name_or_folder} has {len(tokenizer)} word pieces, its weights {words}; copy the folder again."
             )
         self.tokenizer = tokenizer
+
+
+def _joined(concept: Concept) -> str:
+    return " ".join(text for text in concept.texts if text.strip())
 
 
 def load_tokenizer(name_or_folder: str | Path):

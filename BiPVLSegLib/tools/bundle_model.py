@@ -58,7 +58,8 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
     if unsure_below is not None:
         settings["unsure_below"] = unsure_below
     model = type(trained)(BiPVLSegConfig(**settings))
-    state = {k: v for k, v in trained.state_dict().items() if not k.startswith(("auxiliary.", "class_embeddings."))}
+    kept = model.state_dict().keys()  # without what only training needs
+    state = {key: value for key, value in trained.state_dict().items() if key in kept}
     model.load_state_dict(state)
     if trained.text is not None:
         model.text.tokenizer = trained.text.tokenizer

@@ -90,7 +90,7 @@ def _train(
         raise TrainingError(f"There is already a run in {output} ({there[0].name}); {way}choose another folder.")
     run = TrainingRun(datalists, concepts, preset, settings, last if resume else None)
     t = run.training
-    if t.rehearsal:
+    if t.rehearsal and not resume:
         check_rehearsal(run)
     steps = run.steps
     first, best = load_training_state(last, run) if resume else (0, -1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from .settings import RunSettings
 from .step import TrainingStep
 from .thin import make_thin_safe
 
+logger = logging.getLogger(__name__)
+
 
 class TrainingRun:
     """Everything between the settings and the loop."""
@@ -61,8 +64,10 @@ class TrainingRun:
         self.dtype = resolve_precision(t.precision, self.device)
         torch.manual_seed(t.seed)
         model_settings = {"classes": concepts.names, "auxiliary_head": t.auxiliary_weight > 0, **settings.model}
+        # a checkpoint has all of the model that the run began with
+        going_on = resumed is not None and (resumed / "config.json").is_file()
         if t.init_from:
-            start = read_config(find_model(t.init_from))
+            start = read_config(resumed if going_on else find_model(t.init_from))
             model_settings.setdefault("head_prototypes", start.get("head_prototypes", 1))
         try:
             config = BiPVLSegConfig(
@@ -87,7 +92,7 @@ class TrainingRun:
         self.channels: Channels | None = None
         self.start_classes: tuple[str, ...] = ()
         self.has_statistics = False  # mean and spread of texts, which the trained layers have learnt to read
-        if t.init_from:
+        if t.init_from and not going_on:
             self._start_from(t.init_from)
         self._freeze(t.freeze)
         self.mappings = [pair_labels(datalist, table, preset.regions) for datalist in datalists]
@@ -147,6 +152,8 @@ class TrainingRun:
                 )
             for key in ("head.classifier.3.weight", "head.classifier.3.bias"):
                 state[key] = several(state[key], wanted)
+        if not self._reads_with_the_bert_of(model):
+            state = {key: value for key, value in state.items() if not key.startswith("text.bert.")}
         fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
         if not any(key.startswith("encoder.") for key in fitting):
             raise TrainingError(
@@ -165,6 +172,28 @@ class TrainingRun:
                 tensor.zero_()
         if self.model.config.network == "bipvlseg" and self.model.config.head == "class-bound":
             self.channels = channels_of(model, self.concepts.names, self.model.decoder.widths[0])
+
+    def _reads_with_the_bert_of(self, model) -> bool:
+        """Whether the BERT of another model is taken over, whole: not where it was trained and this run's is the shared one,
+        which is not stored with a model, nor where it reads other words."""
+        text, other = self.model.text, model.text
+        if text is None or other is None:
+            return False
+        shared, others = self.model.config.shared_text, model.config.shared_text
+        if shared is not None and shared == others:
+            return True
+        same = text.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+        weights, own = other.bert.state_dict(), text.bert.state_dict()
+        same = same and {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in own.items()}
+        if same and shared is None:
+            return True
+        if others is None:
+            logger.warning(
+                "The text encoder of '%s' is its own, and not taken over: this run reads texts with '%s'.%s",
+                self.training.init_from, self.training.text_encoder,
+                " With freeze_text=false it goes on from it." if same else "",
+            )  # fmt: skip
+        return False
 
     def _freeze(self, parts: list[str]) -> None:
         parameters = dict(self.model.named_parameters())

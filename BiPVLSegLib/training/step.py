@@ -78,7 +78,7 @@ class TrainingStep(nn.Module):
         if text is None:
             return None
         if not (vectors and text.pooled):
-            return text.encode(rows.concepts)
+            return text.encode_unchecked(rows.concepts)
         empty = torch.zeros(text.width, device=self.run.device)
         tokens = torch.stack([torch.stack([vectors.get(t, empty) for t in c.texts]) for c in rows.concepts])
         mask = torch.tensor([[bool(t) for t in c.texts] for c in rows.concepts], device=self.run.device)

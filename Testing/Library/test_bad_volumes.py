@@ -248,6 +248,11 @@ def test_channels_on_different_grids(tmp_path, refused):
     first = nifti(tmp_path / "first.nii.gz")
     moved = nifti(tmp_path / "moved.nii.gz", affine=np.eye(4) + 5 * np.eye(4, k=3))
     refused([first, moved], "same grid", "moved.nii.gz", error=GeometryError, channels=2)
+    rounded = nifti(tmp_path / "rounded.nii.gz", NOISE + 1, affine=np.eye(4) + 0.01 * np.eye(4, k=3))
+    assert read_volume([first, rounded], channels=2).array.shape[0] == 2  # a header that another program has rounded
+    turned = np.eye(4)
+    turned[0, 1], turned[1, 0] = 0.02, -0.02
+    refused([first, nifti(tmp_path / "turned.nii.gz", affine=turned)], "mm apart", error=GeometryError, channels=2)
     smaller = nifti(tmp_path / "smaller.nii.gz", NOISE[:-1])
     refused([first, smaller], "same grid", "(19, 21, 22)", error=GeometryError, channels=2)
 

@@ -40,6 +40,21 @@ def test_it_answers_as_the_trained_one_without_what_only_training_uses(trained: 
     assert (expected - found).std() < 0.03 * expected.std()
 
 
+def test_other_networks_can_be_bundled_too(data, tmp_path: Path) -> None:
+    settings = [
+        "steps=1",
+        "workers=0",
+        "warmup=0",
+        "batch_size=1",
+        "precision=fp32",
+        "preprocessing.patch_size=[64,64,8]",
+    ]
+    network = ["model.network=dynunet", "model.use_text=false", "model.head=fixed", "model.widths=[4,4,8,8,8]"]
+    train([data], None, "acdc", tmp_path / "run", [*settings, *network])
+    bundle(tmp_path / "run" / "last", tmp_path / "shipped")
+    assert load_model(tmp_path / "shipped").config.network == "dynunet"
+
+
 def test_it_can_be_trained_further_also_with_the_losses_whose_layers_it_lacks(data, bert, shipped: Path) -> None:
     run = a_run(data, [*small(bert), f"init_from={shipped}"])
     loss, parts = run.step_loss(0, next(run.batches(0, 1)))

@@ -59,6 +59,17 @@ def test_tables_of_spreadsheets_in_other_countries_are_read(tmp_path):
     assert read_csv(path).concepts[0].texts == ("A in a CT image", "B; b", "C, c", "D", "E", "F")
 
 
+@pytest.mark.parametrize("line", ["sep=;\r\n", '"sep=;"\n', "\ufeffSEP=;\r"])
+def test_a_line_that_tells_spreadsheets_the_separator_is_no_header(tmp_path, line):
+    """Spreadsheets do not show it: the header is their row 1."""
+    text = line + HEADER.replace(",", ";") + "\nA, B in a CT image;B;C;D;E;F\nA;;;;;;;;#123\n"
+    with pytest.raises(ConceptError, match="row 3"):
+        read_csv(write(tmp_path / "t.csv", text))
+    assert read_csv(write(tmp_path / "u.csv", text.rsplit("A;", 1)[0])).concepts[0].title == "A, B in a CT image"
+    with pytest.raises(ConceptError, match="lacks the columns Title"):
+        read_csv(write(tmp_path / "v.csv", line))
+
+
 @pytest.mark.parametrize(
     ("title", "name"),
     [

@@ -19,6 +19,7 @@ from BiPVLSegLib.concepts import (
     ConceptSet,
     Terminology,
     bundled_concept_sets,
+    fold_name,
     load_concepts,
     write_csv,
 )
@@ -42,6 +43,12 @@ BUNDLED = {
 
 
 # ---------------------------------------------------------------------------------------------- concepts and sets
+
+
+def test_names_that_look_the_same_are_the_same():
+    assert fold_name("Œsophage é") == fold_name("œsophage e\u0301 ") == fold_name("œsophage\u200b é")
+    with pytest.raises(ConceptError, match="no name"):
+        Concept("\u200f", "Title")
 
 
 def test_texts_are_title_and_five_concepts_in_the_order_of_the_paper():

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -439,6 +440,17 @@ def test_a_folder_without_permission_is_refused(tmp_path):
             ensure_writable(tmp_path / "out.nii.gz")
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_reading_in_several_threads_leaves_stderr_where_it_was(tmp_path, ct):
+    array, affine = ct
+    paths = [tmp_path / f"{number}.nrrd" for number in range(8)]
+    for path in paths:
+        sitk.WriteImage(as_itk(array, affine), str(path))
+    before = os.fstat(2)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(read_volume, paths * 4))
+    assert os.path.samestat(os.fstat(2), before)
 
 
 def test_reading_needs_no_deep_learning_library():

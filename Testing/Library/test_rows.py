@@ -115,7 +115,10 @@ def test_of_two_rows_with_the_same_texts_the_edited_one_gets_the_voxels_and_a_no
     own = cardiac.choose_concepts()
     right, left = (own.select([name]).concepts[0] for name in ("right ventricle", "left ventricle"))
     twin = replace(right, name=left.name, label=left.label)
-    for rows in ((right, twin), (twin, right)):
+    shouted = replace(
+        twin, shape=f"  {twin.shape.upper()} ", title=twin.title.lower()
+    )  # says the same to the text encoder
+    for rows in ((right, twin), (twin, right), (right, shouted), (shouted, right)):
         result = cardiac.segment((heart.image, heart.affine), ConceptSet("twins", rows))
         assert np.array_equal(result.mask("left ventricle"), reference.mask("right ventricle"))
         assert not result.mask("right ventricle").any() and "right ventricle" not in result.confidence

@@ -12,6 +12,7 @@ from BiPVLSegLib.data.phantom import cine_phantom
 from BiPVLSegLib.errors import (
     Cancelled,
     ConceptError,
+    DeviceError,
     FrameRequiredError,
     GeometryError,
     InputError,
@@ -165,6 +166,26 @@ def test_ladder_of_attempts_ends_on_the_cpu(tmp_path):
     assert steps == [
         ("cuda", 4, "cuda"), ("cuda", 2, "cuda"), ("cuda", 1, "cuda"), ("cuda", 1, "cpu"), ("cpu", 1, "cpu")
     ]  # fmt: skip
+
+
+def test_the_precision_that_is_told_is_that_of_the_device_which_computed(tmp_path, heart, monkeypatch):
+    segmenter = tiny(tmp_path)
+    segmenter.device, segmenter.dtype = torch.device("meta"), torch.float16  # as on a GPU that gives up at once
+    monkeypatch.setattr(Segmenter, "_attempts", lambda *_: iter([(torch.device("cpu"), 1, torch.device("cpu"), "")]))
+    monkeypatch.setattr(segmenter.model, "to", lambda _device: segmenter.model)
+    result = segmenter.segment((heart.image, heart.affine))
+    assert result.info["precision"] in ("float32", "bfloat16")
+
+
+def test_values_that_are_no_numbers_are_a_sentence_and_no_empty_result(tmp_path, heart, monkeypatch):
+    def overflowing(*args, **kwargs):
+        logits = sliding_window_logits(*args, **kwargs)
+        logits[:, :5] = float("nan")
+        return logits
+
+    monkeypatch.setattr(segmenter_module, "sliding_window_logits", overflowing)
+    with pytest.raises(DeviceError, match="no numbers.*fp32"):
+        tiny(tmp_path).segment((heart.image, heart.affine))
 
 
 def test_no_attempt_succeeds_is_a_sentence(tmp_path, heart, monkeypatch):

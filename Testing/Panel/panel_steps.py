@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import slicer.util
 
+SECOND_CLICK = 0.5  # from here on it is no double click
 START_SECONDS = 120  # a busy machine takes long to import torch
 
 
@@ -22,6 +23,7 @@ def run(panel) -> None:
 def until_running(panel) -> None:
     """Presses the button and waits until the worker is at work, which is the longest part of a run."""
     panel.click("segmentButton")
+    panel.process_events(SECOND_CLICK)
     state = panel.logic.runState
     panel.wait_until(lambda: state.state.name == "RUNNING" or not state.busy, START_SECONDS)
     assert state.busy, panel.text("statusLabel")

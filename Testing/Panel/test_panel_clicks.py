@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import slicer
 import slicer.util
-from panel_steps import run, segmentations, until_running
+from panel_steps import SECOND_CLICK, run, segmentations, until_running
 
 pytestmark = pytest.mark.clicks
 
@@ -101,6 +101,7 @@ def test_ctrl_return_starts_and_cancels(tiny_panel):
     tiny_panel.press_ctrl_return()
     assert tiny_panel.logic.runState.busy
     assert tiny_panel.text("segmentButton") == "Cancel"
+    tiny_panel.process_events(SECOND_CLICK)
     tiny_panel.press_ctrl_return()
     tiny_panel.wait_for_run()
     assert tiny_panel.logic.run.cancelled
