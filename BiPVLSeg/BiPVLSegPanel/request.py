@@ -176,14 +176,7 @@ def requireOutput(volumeNode, outputNode, intoSequence: bool, names) -> None:
 def _checkedConcepts(concepts) -> ConceptSet | None:
     if concepts is None:
         return None
-    try:
-        table = load_concepts(concepts)
-    except (TypeError, OSError) as error:  # OSError: too long for the name of a file
-        raise ConceptError(
-            _("{value} is no concept table; give the name of a bundled one, a CSV file or a ConceptSet.").format(
-                value=_shown(concepts)
-            )
-        ) from error
+    table = load_concepts(concepts)
     try:
         return table.enabled()
     except ConceptError as error:

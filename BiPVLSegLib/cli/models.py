@@ -22,7 +22,10 @@ def run(options: argparse.Namespace) -> None:
     if options.name:
         folder = find_model(options.name)
         card = folder / "README.md"
-        print(card.read_text(encoding="utf-8") if card.is_file() else json.dumps(model_summary(folder), indent=1))
+        if card.is_file() and not options.json:
+            print(card.read_text(encoding="utf-8"))
+        else:
+            print(json.dumps(model_summary(folder) | {"switched_off": _switched_off(folder)}, indent=1))
         return
     summaries = [_summary(name, folder) for name, folder in available_models().items()]
     if options.json:

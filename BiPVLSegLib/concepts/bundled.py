@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import reprlib
 from pathlib import Path
 
 from ..errors import ConceptError
@@ -34,14 +35,17 @@ def load_concepts(source: str | os.PathLike[str] | ConceptSet) -> ConceptSet:
     """
     if isinstance(source, ConceptSet):
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise ConceptError(
+            f"{reprlib.repr(source)} is no concept table; give a ConceptSet, the name of a bundled one or a CSV file."
+        )
     bundled = bundled_concept_sets()
     if isinstance(source, str):
         for name, path in bundled.items():
             if fold_name(name) == fold_name(source):
                 return _with_properties(read_csv(path))
-    path = Path(source)
-    if path.exists():
-        return read_csv(path)
+    if os.fspath(source).strip() and os.path.exists(source):
+        return read_csv(source)
     raise ConceptError(
         f"There is no concept set or CSV file '{source}'; the bundled concept sets are: {', '.join(bundled)}."
     )

@@ -91,7 +91,10 @@ class ConceptSet:
 
     def replace(self, name: str, /, **changes: Any) -> ConceptSet:
         """This set with some fields of one concept changed, e.g. ``set.replace("spleen", shape="A wedge.")``."""
-        old = self.find(name)
+        old, fields = self.find(name), [field.name for field in dataclasses.fields(Concept)]
+        wrong = [key for key in changes if key not in fields]
+        if wrong:
+            raise ConceptError(f"A concept has no '{wrong[0]}'; it has: {', '.join(fields)}.")
         new = dataclasses.replace(old, **changes)
         return dataclasses.replace(self, concepts=tuple(new if c is old else c for c in self.concepts))
 

@@ -29,6 +29,7 @@ _TITLE = re.compile(r"(?P<name>.+)\s+in\s+an?\s+.+?\s+image\W*", re.IGNORECASE |
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _LABEL = re.compile(r"\d{1,9}", re.ASCII)
 _TRUE, _FALSE = {"", "yes", "true", "1", "on"}, {"no", "false", "0", "off"}
+_NO_TEXT = {"-", "--", "–", "—", ".", "...", "…", "n/a", "#n/a", "na", "nan", "null"}
 _DELIMITERS = ",;\t"  # spreadsheets write semicolons where the comma is the decimal mark
 _SEPARATOR = re.compile(r'\s*"?sep=([,;\t])"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 _SAVE_AS = "save the table as 'CSV UTF-8'"
@@ -194,7 +195,7 @@ def _concept(path: Path, number: int, cells: list[str], columns: dict[str, int])
         index = columns.get(column, len(cells))
         return cells[index].strip() if index < len(cells) else ""
 
-    texts = {field: cell(column) for column, field in TEXT_COLUMNS.items()}
+    texts = {field: _text(cell(column)) for column, field in TEXT_COLUMNS.items()}
     if not any(texts.values()):
         raise _error(path, number, "Title", "the row has no text at all; fill in the title and the five concepts")
     name = cell("Name") or name_from_title(texts["title"])
@@ -223,6 +224,11 @@ def _concept(path: Path, number: int, cells: list[str], columns: dict[str, int])
         label=int(label) if label else None,
         **texts,
     )
+
+
+def _text(cell: str) -> str:
+    """The text of a cell; none where it says that there is none."""
+    return "" if cell.casefold() in _NO_TEXT else cell
 
 
 def _error(path: Path, number: int, column: str, what: str) -> ConceptError:

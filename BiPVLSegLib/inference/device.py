@@ -41,12 +41,14 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """``auto``, ``bf16``, ``fp16`` or ``fp32`` -> torch.dtype to compute in.
 
     ``auto`` takes bf16 where the device computes in it natively, fp16 on other CUDA devices and fp32 elsewhere: emulated bf16
-    is slower than fp32.
+    is slower than fp32. Raises DeviceError for another name, and for fp16 on a processor.
     """
     import torch
 
     if name not in PRECISIONS:
         raise DeviceError(f"'{name}' is no precision; choose {', '.join(PRECISIONS)}.")
+    if name == "fp16" and device.type == "cpu":
+        raise DeviceError("fp16 is for graphics cards, and takes minutes per window on a processor; choose auto.")
     if name != "auto":
         return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
     if device.type == "cuda":
@@ -57,7 +59,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bf16 in hardware (AVX-512 BF16, AMX, or Arm's BF16)."""
+    """Whether this processor multiplies bf16 in hardware (AVX-512 BF16 or AMX)."""
     import torch
 
     if torch.backends.cpu.get_cpu_capability() == "DEFAULT" and not hasattr(torch.cpu, "_is_avx512_bf16_supported"):

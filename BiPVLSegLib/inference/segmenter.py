@@ -40,7 +40,7 @@ from .source import PathLike, VolumeSource, as_volume
 logger = logging.getLogger(__name__)
 
 GPU_BATCH = 4
-LARGEST_MM = 2500
+LARGEST_MM, WIDEST_MM = 2500, 1000  # of a scan: its longest side, and the one that comes next
 SMALLEST_WORKING_SIDE = 8
 _ALONE_NOTE = (
     "The memory is short, so organs that were not asked for were left out: what was asked for may differ a little from what "
@@ -159,8 +159,7 @@ class Segmenter:
             asked = rows.asked(alone=True)
             self._check_memory(part, len(asked), maps)
             text = self._encode(asked)
-            notes.append(_ALONE_NOTE)
-            logger.warning(_ALONE_NOTE)
+            _tell(notes, _ALONE_NOTE)
         image = prepare_image(volume.array, grid, self.config.preprocessing)
         cancel.check()
         mirror = self._mirror(rows, asked) if flips and self.config.preprocessing["mirror_sides"] else None
@@ -200,7 +199,8 @@ class Segmenter:
             info["region"] = region.matrix.tolist()
         result = SegmentationResult(labelmap, volume.affine, table, info, found)
         result.confidence = {name: confidence[name] for name, ml in result.volumes_ml().items() if ml}
-        notes += notes_on_lost(rows, result.confidence)
+        for note in notes_on_lost(rows, result.confidence):
+            _tell(notes, note)
         return result
 
     def windows(self, working_shape: Sequence[int], overlap: float | None = None) -> int:
@@ -284,12 +284,11 @@ class Segmenter:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
         axes = self.config.preprocessing["flip_axes" if flips else "always_flip"]
         if flips and not axes and mirror is None:
-            notes.append("No mirrored versions were used: this model allows none, or knows none of the texts.")
+            _tell(notes, "No mirrored versions were used: this model allows none, or knows none of the texts.")
         cpu = torch.device("cpu")
         for device, batch, accumulate, note in self._attempts(batch_size):
             if note:
-                logger.warning(note)
-                notes.append(note)
+                _tell(notes, note)
             timer = WindowTimer(report)
             dtype = self.dtype if device == self.device else resolve_precision("auto", device)
             try:
@@ -409,10 +408,12 @@ def check_field_of_view(volume: Volume, grid: WorkingGrid) -> None:
     """Refuses spacings that no patient scan has; a wrong unit (metres, microns) is the usual reason.
 
     Raises:
-        GeometryError: the scan is longer than 2.5 m, or its working size has fewer than 8 voxels along two axes.
+        GeometryError: the scan is longer than 2.5 m, or wider than 1 m, or its working size has fewer than 8 voxels along two
+            axes.
     """
     extent = [n * s for n, s in zip(volume.array.shape[1:], volume.spacing, strict=True)]
-    if max(extent) > LARGEST_MM or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE:
+    too_large = max(extent) > LARGEST_MM or sorted(extent)[1] > WIDEST_MM
+    if too_large or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE:
         size = " x ".join(f"{length:.4g}" for length in extent)
         raise GeometryError(
             f"'{volume.source}' measures {size} mm, which no scan of a patient does; correct the voxel spacing in its header "
@@ -427,6 +428,11 @@ def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
     for slab in logits.split(8, dim=1):
         slab.copy_(torch.softmax(slab, 0))
     return logits
+
+
+def _tell(notes: list[str], note: str) -> None:
+    logger.warning(note)
+    notes.append(note)
 
 
 def _name(dtype: torch.dtype) -> str:

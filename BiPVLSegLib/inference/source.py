@@ -30,7 +30,9 @@ def as_volume(source: VolumeSource, frame: int | None, channels: int) -> Volume:
         entries = source if isinstance(source, Sequence) else ()
         paths = [entry for entry in entries if isinstance(entry, (str, os.PathLike))]
         if not paths or len(paths) < len(entries):
-            raise InputError("Give a file, a DICOM folder, a list of files (one per channel), or (array, affine).")
+            raise InputError(
+                "Give a file, a DICOM folder, a list of files (one per channel), or (array, affine), both of NumPy."
+            )
         if len(paths) != channels:
             raise InputError(f"The model takes {channels} channel(s), and {len(paths)} file(s) were given.")
         volume = read_volume(paths, frame, channels)

@@ -67,9 +67,9 @@ def _check_size(shape: tuple[int, ...], name: str, allow_single_slice: bool) -> 
 
 def _finite(array: np.ndarray, name: str) -> np.ndarray:
     """``array`` itself if all is finite and no larger than ``LARGEST``, else a repaired copy."""
-    if array.dtype.kind != "f" or (array.min() >= -LARGEST and array.max() <= LARGEST):
+    if array.dtype.kind != "f" or (float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST):
         return array
-    finite = np.abs(array) <= LARGEST  # False for NaN
+    finite = np.abs(array) <= min(LARGEST, float(np.finfo(array.dtype).max))  # False for NaN
     repaired = array.copy()
     for channel in range(len(array)):
         if not finite[channel].any():

@@ -54,7 +54,9 @@ def ensure_writable(path: str | os.PathLike, overwrite: bool = False) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"The folder '{path.parent}' does not exist; create it or choose another one.")
     if path.exists() and not overwrite:
-        raise OutputError(f"'{path}' exists already; choose another name or allow replacing it with --overwrite.")
+        raise OutputError(
+            f"'{path}' exists already; choose another name, or allow replacing it (--overwrite, in Python overwrite=True)."
+        )
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=f".{path.name[-40:]}"):
             pass

@@ -95,19 +95,19 @@ class StagedTextEncoder(nn.Module):
         unknown = self.tokenizer.unk_token_id
         place = f"'{concept.name}'" if row is None else f"Row {row} ({concept.name})"
         for column, text in zip(COLUMNS, concept.texts, strict=True):
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
+            ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text.strip() else []
             if len(ids) + 2 > self.max_length:
                 raise ConceptError(
                     f"{place}, column {column}: the text has {len(text.split())} words; the text "
                     f"encoder reads up to {self._room()}. Shorten it."
                 )
-            if ids and all(i == unknown for i in ids):
+            if ids and (all(i == unknown for i in ids) or not any(map(str.isalnum, text))):
                 raise ConceptError(
                     f"{place}, column {column}: the text encoder cannot read '{text[:40]}'; its "
                     "vocabulary is English. Reword it in English or leave it empty."
                 )
         together = _joined(concept)
-        if not self.pooled and len(self.tokenizer(together)["input_ids"]) > self.max_length:
+        if not self.pooled and len(self.tokenizer(together, verbose=False)["input_ids"]) > self.max_length:
             raise ConceptError(
                 f"{place}: its texts together have {len(together.split())} words; this model reads up to {self._room()} per "
                 "organ. Shorten them."

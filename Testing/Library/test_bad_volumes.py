@@ -343,6 +343,14 @@ def test_single_voxels_without_a_number_are_repaired_with_a_warning(tmp_path, ca
     assert np.isnan(array[0, 0, 0])
 
 
+@pytest.mark.filterwarnings("error")
+def test_half_precision_is_checked_without_a_warning():
+    values = NOISE.astype(np.float16)
+    assert volume_from_array(values, np.eye(4)).array.max() == values.max()
+    values[0, 0, 0] = np.inf
+    assert np.isfinite(volume_from_array(values, np.eye(4)).array).all()
+
+
 def test_the_largest_numbers_of_a_format_mark_voxels_without_intensity(tmp_path, caplog, refused):
     array = NOISE.astype(np.float32)
     array[:3] = -3.4e38

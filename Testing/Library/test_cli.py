@@ -122,6 +122,8 @@ def test_models_and_concepts_are_listed(capsys):
     listed = capsys.readouterr().out
     assert "validation Dice 0.956 of liver)" in listed and "switched off in its table: oesophagus, stomach" in listed
     assert main(["models", "cardiac-mr"]) == 0 and "ACDC" in capsys.readouterr().out
+    assert main(["models", "cardiac-mr", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["structures"][-1] == "left atrium"
     assert main(["concepts"]) == 0 and "abdomen-ct (CT): spleen" in capsys.readouterr().out
     assert main(["concepts", "cine-mr"]) == 0 and "texture:" in capsys.readouterr().out
 

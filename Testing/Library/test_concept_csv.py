@@ -59,6 +59,12 @@ def test_tables_of_spreadsheets_in_other_countries_are_read(tmp_path):
     assert read_csv(path).concepts[0].texts == ("A in a CT image", "B; b", "C, c", "D", "E", "F")
 
 
+@pytest.mark.parametrize("nothing", ["-", " – ", "n/a", "NaN", "..."])
+def test_what_people_write_into_cells_without_a_text_is_no_text(tmp_path, nothing):
+    path = write(tmp_path / "t.csv", f"{HEADER}\nSpleen,{nothing},Left,{nothing},,No edge: see 3\n")
+    assert read_csv(path).concepts[0].texts == ("Spleen", "", "Left", "", "", "No edge: see 3")
+
+
 @pytest.mark.parametrize("line", ["sep=;\r\n", '"sep=;"\n', "\ufeffSEP=;\r"])
 def test_a_line_that_tells_spreadsheets_the_separator_is_no_header(tmp_path, line):
     """Spreadsheets do not show it: the header is their row 1."""

@@ -45,6 +45,17 @@ BUNDLED = {
 # ---------------------------------------------------------------------------------------------- concepts and sets
 
 
+@pytest.mark.parametrize("source", [["liver"], {"liver": "x"}, 5, None, "", "x" * 5000])
+def test_what_is_no_table_is_refused_with_a_sentence(source):
+    with pytest.raises(ConceptError, match="concept table|no concept set"):
+        load_concepts(source)
+
+
+def test_a_field_that_a_concept_has_not_is_refused_with_those_it_has():
+    with pytest.raises(ConceptError, match="no 'shap'; it has: name, title, shape"):
+        load_concepts("cine-mr").replace("left ventricle", shap="x")
+
+
 def test_names_that_look_the_same_are_the_same():
     assert fold_name("Œsophage é") == fold_name("œsophage e\u0301 ") == fold_name("œsophage\u200b é")
     with pytest.raises(ConceptError, match="no name"):

@@ -296,10 +296,22 @@ def test_warnings_of_reading_are_among_the_notes_of_the_result(tmp_path, heart):
     assert sum("1 voxels without intensity" in note for note in notes) == 1
 
 
-@pytest.mark.parametrize("factor", [0.001, 30])
+@pytest.mark.parametrize("factor", [0.001, 7, 30])
 def test_impossible_spacing_is_a_sentence(tmp_path, heart, factor):
     with pytest.raises(GeometryError, match="spacing"):
         tiny(tmp_path).segment((heart.image, heart.affine @ np.diag([factor] * 3 + [1])))
+
+
+def test_fp16_on_a_processor_is_refused():
+    with pytest.raises(DeviceError, match="graphics cards"):
+        Segmenter("cardiac-mr", device="cpu", precision="fp16")
+
+
+def test_a_text_without_a_word_is_refused(tmp_path, heart):
+    with pytest.raises(ConceptError, match="column Shape.*cannot read '-'"):
+        tiny(tmp_path).segment(
+            (heart.image, heart.affine), load_concepts("cine-mr").replace("left ventricle", shape="-")
+        )
 
 
 def test_unknown_model_lists_the_known_ones():
@@ -318,7 +330,7 @@ def test_a_label_map_in_place_of_an_image_is_noted_and_odd_wishes_are_refused(tm
         segmenter.segment((heart.image, heart.affine), only=[])
 
 
-def test_what_has_no_voxel_was_not_found_and_what_has_some_was(tmp_path, heart, monkeypatch):
+def test_what_has_no_voxel_was_not_found_and_what_has_some_was(tmp_path, heart, monkeypatch, caplog):
     """The network works on another grid than the result has: a class may win on one and not on the other."""
     segmenter = tiny(tmp_path, preprocessing={**PREPROCESSING, "spacing": [6.0, 6.0, 2.0], "patch_size": [32, 32, 16]})
     table = segmenter.choose_concepts()
@@ -338,6 +350,7 @@ def test_what_has_no_voxel_was_not_found_and_what_has_some_was(tmp_path, heart, 
     monkeypatch.setattr(segmenter_module, "sliding_window_logits", between_two_slices)
     lost = segmenter.segment((heart.image, heart.affine))
     assert not lost.labelmap.any() and lost.confidence == {} and "Nothing was found" in str(lost.info["notes"])
+    assert "Nothing was found" in caplog.text  # which is what the shell shows
     monkeypatch.setattr(segmenter_module, "sliding_window_logits", between_two_others)
     won = segmenter.segment((heart.image, heart.affine))
     assert won.mask(names[2]).any() and set(won.confidence) == set(names) and won.is_unsure(names[2])

@@ -85,8 +85,13 @@ def test_the_result_follows_the_volume_under_a_transform(segment):
     "keywords, error, words",
     [
         ({"concepts": "no-such-set"}, ConceptError, "no-such-set"),
+        ({"concepts": ["liver"]}, ConceptError, "'liver'. is no concept table"),
+        ({"concepts": "x" * 5000}, ConceptError, "no concept set"),
         ({"concepts": ORGANS.replace("Spleen", enabled=False).select("Spleen")}, ConceptError, "No organ"),
         ({"model": "no-such-model"}, ModelError, "no-such-model"),
+        ({"model": 5}, ModelError, "5 is no model"),
+        ({"roi": "R"}, InputError, "ROI"),
+        ({"outputSegmentation": "seg"}, InputError, "'seg' is no segmentation"),
         ({"device": "tpu"}, DeviceError, "tpu"),
         ({"precision": "int8"}, DeviceError, "int8"),
         ({"frames": "some"}, InputError, "some"),
@@ -111,10 +116,21 @@ def test_a_model_in_a_relative_folder(logic, segment, tiny_model, monkeypatch):
     assert logic.run.request.modelFolder == tiny_model, "the worker runs in another folder"
 
 
-@pytest.mark.parametrize("kind", ["none", "model", "labelmap", "empty", "removed"])
+def test_a_model_that_was_added_in_the_panel_is_known_by_its_name(logic, segment, tiny_model):
+    from BiPVLSegPanel.modelcatalogue import ModelCatalogue
+    from BiPVLSegPanel.settings import Settings
+
+    name = ModelCatalogue(Settings()).add(str(tiny_model)).name
+    segment(add_ct(), model=name)
+    assert logic.run.request.modelFolder == tiny_model
+
+
+@pytest.mark.parametrize("kind", ["none", "name", "array", "model", "labelmap", "empty", "removed"])
 def test_what_is_no_volume_is_refused(segment, worker, kind):
     add = slicer.mrmlScene.AddNewNodeByClass
-    if kind == "removed":
+    if kind in ("name", "array"):
+        node = "CT" if kind == "name" else np.zeros((9, 9, 9))
+    elif kind == "removed":
         node = add_ct()
         slicer.mrmlScene.RemoveNode(node)
     else:
