@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ConceptError, OutputError
+from ..io.writing import atomic_path
 from .concept import Concept, fold_name
 from .concept_set import ConceptSet
 from .terminology import Terminology
@@ -95,28 +96,12 @@ def write_csv(concept_set: ConceptSet, path: str | os.PathLike[str]) -> None:
         enabled = "yes" if concept.enabled else "no"
         label = "" if concept.label is None else str(concept.label)
         writer.writerow((*concept.texts, concept.name, color, terminology, enabled, label))
-    _write_atomically(path, buffer.getvalue())
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        data = buffer.getvalue().encode("utf-8")
     except UnicodeEncodeError as error:
         raise OutputError(f"{path} was not written: a text contains a broken character; type it in again.") from error
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); choose another folder or make room, and try again."
-        ) from error
-    finally:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass  # already renamed, or never made
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _read_text(path: Path) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ..errors import ConceptError
 
 GENERAL_ANATOMY = "Segmentation category and type - 3D Slicer General Anatomy list"
-DICOM_MASTER = "Segmentation category and type - DICOM master list"
 ANATOMIC_MASTER = "Anatomic codes - DICOM master list"
 
 _EMPTY_CODE = "^^"

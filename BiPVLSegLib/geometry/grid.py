@@ -60,11 +60,6 @@ class WorkingGrid:
         return three(self.input_shape[axis] for axis in self.axes)
 
     @property
-    def resampled(self) -> tuple[bool, bool, bool]:
-        """Which working axes have another spacing than the input."""
-        return three(scale != 1.0 for scale in self.scales)
-
-    @property
     def scales(self) -> tuple[float, float, float]:
         """Working spacing / input spacing along each working axis; exactly 1.0 where the axis is kept."""
         own = axis_spacing(self.input_affine)

@@ -22,14 +22,14 @@ SMALLEST_SIDE = 8
 LARGEST = 1e30
 
 
-def check_volume(volume: Volume, allow_single_slice: bool = False) -> Volume:
+def check_volume(volume: Volume) -> Volume:
     """The volume, with the smallest finite value of a channel in place of those that are NaN, infinite or beyond ``LARGEST``.
 
-    Raises GeometryError for an impossible matrix, InputError for a volume that is too small, has a single slice
-    (unless allowed), or shows nothing: all voxels NaN, or all the same.
+    Raises GeometryError for an impossible matrix, InputError for a volume that is too small, has a single slice,
+    or shows nothing: all voxels NaN, or all the same.
     """
     check_affine(volume.affine, volume.source)
-    _check_size(volume.array.shape[1:], volume.source, allow_single_slice)
+    _check_size(volume.array.shape[1:], volume.source)
     array = _finite(volume.array, volume.source)
     for channel, voxels in enumerate(array):
         low, high = voxels.min(), voxels.max()
@@ -57,11 +57,11 @@ def check_affine(affine: np.ndarray, name: str) -> None:
     )
 
 
-def _check_size(shape: tuple[int, ...], name: str, allow_single_slice: bool) -> None:
+def _check_size(shape: tuple[int, ...], name: str) -> None:
     listed = " x ".join(str(size) for size in shape)
     if sorted(shape)[1] < SMALLEST_SIDE:
         raise InputError(f"'{name}' is too small to be segmented ({listed} voxels); give the whole scan.")
-    if min(shape) == 1 and not allow_single_slice:
+    if min(shape) == 1:
         raise InputError(f"'{name}' has a single slice ({listed} voxels); give a volume of several slices.")
 
 

@@ -47,7 +47,6 @@ def read_volume(
     source: PathLike | Sequence[PathLike],
     frame: int | None = None,
     channels: int = 1,
-    allow_single_slice: bool = False,
 ) -> Volume:
     """Read a NIfTI, NRRD or MetaImage file, the folder of one DICOM series, or one of these per channel.
 
@@ -58,16 +57,16 @@ def read_volume(
     """
     paths = [Path(path) for path in ([source] if isinstance(source, (str, os.PathLike)) else source)]
     with _Warnings(*paths) as warnings:
-        volume = _read_channels(paths, frame, channels, allow_single_slice)
+        volume = _read_channels(paths, frame, channels)
     return replace(volume, notes=tuple(warnings.notes))
 
 
-def _read_channels(paths: list[Path], frame: int | None, channels: int, allow_single_slice: bool) -> Volume:
+def _read_channels(paths: list[Path], frame: int | None, channels: int) -> Volume:
     if len(paths) == 1:
-        return check_volume(_read_one(paths[0], frame, channels), allow_single_slice)
+        return check_volume(_read_one(paths[0], frame, channels))
     if len(paths) != channels:
         raise InputError(f"{_count(channels, 'image')} needed, one per channel, but {len(paths)} were given.")
-    volumes = [check_volume(_read_one(path, frame, 1), allow_single_slice) for path in paths]
+    volumes = [check_volume(_read_one(path, frame, 1)) for path in paths]
     for volume in volumes[1:]:
         _require_same_grid(volumes[0], volume)
     array = np.concatenate([volume.array for volume in volumes])
@@ -105,7 +104,6 @@ def volume_from_array(
     frame: int | None = None,
     channels: int = 1,
     source: str = "array",
-    allow_single_slice: bool = False,
 ) -> Volume:
     """A volume from ``array`` (I, J, K), (C, I, J, K) with C == ``channels``, or (I, J, K, T) as in NIfTI.
 
@@ -124,7 +122,7 @@ def volume_from_array(
     array = array.reshape(shape)
     file = VolumeFile(source, shape, np.array(affine, dtype=np.float64), lambda index: _frame_of(array, index))
     with _Warnings() as warnings:
-        volume = check_volume(_select(file, frame, channels), allow_single_slice)
+        volume = check_volume(_select(file, frame, channels))
     return replace(volume, notes=tuple(warnings.notes))
 
 

@@ -127,11 +127,6 @@ class BiPVLSegModel(PreTrainedModel):
         embedded = (None, None) if self.class_embeddings is None else self.class_embeddings(deep, classes, class_mask)
         return TrainingOutput(logits, *embedded, self.guide(features))
 
-    def class_vectors(self, image: Tensor, text: TextTokens) -> Tensor:
-        """What the class-bound head reads: (B, N, C), one vector per row after all stages, or (B, N, 2 C) with
-        ``head_own_words``; no decoder is run."""
-        return self._classes(text, self._look(image, text, None)[2])
-
     def _classes(self, text: TextTokens, looked: TextTokens) -> Tensor:
         vectors = class_vectors(looked)
         if not self.own_words:

@@ -11,15 +11,14 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from ..concepts import Concept
+from ..concepts.csv_io import TEXT_COLUMNS
 from ..errors import ConceptError, ModelError
 from ..paths import resources_folder
 from .compact import is_compact, load_compact
 from .config import BiPVLSegConfig
 
-TEXTS_PER_CLASS = 6  # title and five concepts
 TEXTS_AT_ONCE = 256
 PADDED = (1, 8, 64, 128)  # weights may have some words more than the tokenizer, up to a multiple of one of these
-COLUMNS = ("Title", "Shape", "Location", "Appearance/Density", "Contour/Symmetry", "Internal Texture")
 
 
 def text_encoder_folder(name: str) -> Path:
@@ -45,10 +44,6 @@ class TextTokens:
 
     def to(self, device: torch.device | str) -> TextTokens:
         return TextTokens(self.tokens.to(device), self.mask.to(device))
-
-    def select(self, classes: Sequence[int] | Tensor) -> TextTokens:
-        """Only these classes, in this order."""
-        return TextTokens(self.tokens[:, classes], self.mask[:, classes])
 
 
 class StagedTextEncoder(nn.Module):
@@ -94,7 +89,7 @@ class StagedTextEncoder(nn.Module):
         self._require_tokenizer()
         unknown = self.tokenizer.unk_token_id
         place = f"'{concept.name}'" if row is None else f"Row {row} ({concept.name})"
-        for column, text in zip(COLUMNS, concept.texts, strict=True):
+        for column, text in zip(TEXT_COLUMNS, concept.texts, strict=True):
             ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text.strip() else []
             if len(ids) + 2 > self.max_length:
                 raise ConceptError(

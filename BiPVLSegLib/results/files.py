@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import BiPVLError, InputError, OutputError
-from ..io.writing import atomic_path, ensure_writable
+from ..io.writing import atomic_path, ensure_writable, flush
 from . import nifti, seg_nrrd
 from .result import SegmentationResult
 
@@ -41,8 +41,7 @@ def save_result(result: SegmentationResult, path: str | os.PathLike[str], overwr
             nifti.write_labelmap(result, temporaries[0], compress=extension == ".nii.gz")
             nifti.write_labels(result, temporaries[1], path.name)
         for temporary in temporaries:  # a full disk may show only here: before the first of a pair gets its name
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            flush(temporary)
 
 
 def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:

@@ -69,7 +69,7 @@ def bind(run, channels: Channels, steps: int = STEPS, bar: Callable[[Iterator], 
         for axis, size in enumerate(model.config.divisor, start=2):
             image = image.narrow(axis, 0, min(image.shape[axis], 2 * size))
         with torch.no_grad(), autocast(device, run.dtype):
-            vectors = model.class_vectors(image, run.step.text_tokens(rows))[0].float()
+            vectors = model.look(image, run.step.text_tokens(rows))[1][0].float()
         places, indices = zip(*single, strict=True)
         found = model.head.weights(vectors[list(places)])
         loss = (found - target[list(indices)][:, None]).square().mean() / variance  # of each prototype

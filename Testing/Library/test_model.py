@@ -13,12 +13,13 @@ import torch
 from tiny_models import BERT, HEART, PAPER, SWIN, images, logits_of, tiny_config, tiny_model
 
 from BiPVLSegLib.concepts import TEXT_FIELDS, Concept, load_concepts
+from BiPVLSegLib.concepts.csv_io import TEXT_COLUMNS
 from BiPVLSegLib.errors import BiPVLError, ConceptError, ModelError
 from BiPVLSegLib.losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, deep_supervision_loss
 from BiPVLSegLib.model import BiPVLSegModel, TextTokens, bifusion, build_model, load_model, paper_config
 from BiPVLSegLib.model.bifusion import Attention
 from BiPVLSegLib.model.heads import prototype_logits
-from BiPVLSegLib.model.text_encoder import COLUMNS, bert_settings, load_tokenizer, text_encoder_folder
+from BiPVLSegLib.model.text_encoder import bert_settings, load_tokenizer, text_encoder_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEART_TEXTS = [text for concept in HEART for text in concept.texts]
@@ -33,6 +34,11 @@ def close(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 
 # ---------------------------------------------------------------- texts and their classes
+
+
+def chosen(text: TextTokens, classes: list[int] | torch.Tensor) -> TextTokens:
+    """These classes alone, in this order."""
+    return TextTokens(text.tokens[:, classes], text.mask[:, classes])
 
 
 @pytest.mark.parametrize("mode", TOKEN_MODES)
@@ -54,7 +60,7 @@ def test_a_permutation_is_followed_by_maps_visual_embeddings_and_masks_too() -> 
     with torch.inference_mode():
         text = model.encode(HEART)
         plain = model(image, text, mask, training_output=True)
-        permuted = model(image, text.select(order), mask[:, order], training_output=True)
+        permuted = model(image, chosen(text, order), mask[:, order], training_output=True)
     assert close(permuted.class_map[:, 1:], plain.class_map[:, 1:][:, order])
     assert close(permuted.visual, plain.visual[:, order])
     assert close(permuted.logits[:, 1:], plain.logits[:, 1:][:, order])
@@ -109,7 +115,7 @@ def test_rows_that_stand_for_no_class_do_not_change_the_others(mode: dict) -> No
     with torch.inference_mode():
         text = model.encode(HEART)
         padded = model(image, text, mask, training_output=True)
-        alone = model(image[:1], text.select([0, 1]), training_output=True)
+        alone = model(image[:1], chosen(text, [0, 1]), training_output=True)
         complete = model(image[1:], text, training_output=True)
     assert close(padded.logits[:1, :3], alone.logits)
     assert close(padded.class_map[:1, :3], alone.class_map)
@@ -248,7 +254,7 @@ def training_loss(model: BiPVLSegModel) -> torch.Tensor:
     text = model.encode(HEART) if model.text is not None else None
     out = model(image, text, training_output=True)
     segmentation = SegmentationLoss(nested)
-    loss = segmentation(out.logits, target) + ClassEmbeddingLoss(nested, "labels")(out.class_map, target)
+    loss = segmentation(out.logits, target) + ClassEmbeddingLoss(nested)(out.class_map, out.logits)
     if out.auxiliary:
         loss = loss + deep_supervision_loss(segmentation, out.auxiliary, target)
     if model.text is not None:
@@ -425,7 +431,7 @@ def test_a_text_of_2000_words_is_refused_with_row_and_column(mode: dict, field: 
     concepts = HEART.replace("left ventricular myocardium", **{field: "muscle " * 2000})
     with pytest.raises(ConceptError) as caught:
         model.encode(concepts)
-    column = dict(zip(TEXT_FIELDS, COLUMNS, strict=True))[field]
+    column = dict(zip(TEXT_FIELDS, TEXT_COLUMNS, strict=True))[field]
     sentence = str(caught.value)
     assert "Row 3" in sentence and "left ventricular myocardium" in sentence and column in sentence
     assert "2000 words" in sentence

@@ -30,7 +30,7 @@ def features_of(run, rows: ConceptSet) -> torch.Tensor:
     """Logits (N + 1) of each row and the background at features of one, which tells what the head made of the texts."""
     image = torch.zeros(1, 1, 32, 32, 8)
     with torch.no_grad():
-        vectors = run.model.class_vectors(image, run.model.encode(rows))
+        vectors = run.model.look(image, run.model.encode(rows))[1]
         ones = torch.ones(1, run.model.decoder.widths[0], 1, 1, 1)
         return run.model.head(ones, vectors).flatten()
 
