@@ -117,72 +117,37 @@ class Segmenter:
             Cancelled: ``cancel`` was set.
         """
         started = time.monotonic()
-        report = progress or (lambda _: None)
-        cancel = cancel or CancelToken()
-        check_overlap(overlap)
-        if frame is not None and not isinstance(frame, (int, np.integer)):
-            raise InputError(f"The frame must be a whole number, not {frame!r}.")
-        if region is not None and not isinstance(region, BoxRegion):
-            raise InputError(
-                f"The region must be a BoxRegion (BiPVLSegLib.geometry.region), not {type(region).__name__}."
-            )
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
-        table = self.choose_concepts(concepts, only)
+        report, cancel = progress or (lambda _: None), cancel or CancelToken()
+        _check_options(frame, overlap, batch_size, region)
+        whole = self.table(concepts)
+        table = self.choose_concepts(whole, only)
         rows = self._rows(table)
-        asked = rows.asked()
-        if self.model.text is not None:
-            from_file = concepts is not None and not isinstance(concepts, ConceptSet)
-            for number, row in enumerate(self.table(concepts), start=2):  # as a spreadsheet of the whole table counts
-                if row.name in table.names:
-                    self.model.text.check(row, number if from_file else None)
-        text = self._encode(asked)
+        self._check_texts(whole, table, from_file=concepts is not None and not isinstance(concepts, ConceptSet))
         report(Progress("reading"))
         volume = as_volume(source, frame, self.config.in_channels)
-        notes = notes_on(volume, rows)
-        for note in notes:
-            logger.warning(note)
-        notes[:0] = volume.notes  # which were logged as it was read
+        notes = list(volume.notes)
+        for note in notes_on(volume, rows):
+            _tell(notes, note)
         cancel.check()
         report(Progress("preparing"))
-        try:
-            grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
-        except GeometryError as error:
-            raise GeometryError(f"'{volume.source}': {error}") from error
-        check_field_of_view(volume, grid)
         overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
-        part = plan_part(grid, self.config.preprocessing["patch_size"], overlap, region)
-        maps = len(table) if probabilities else 0
-        try:
-            self._check_memory(part, len(asked), maps)
-        except NotEnoughMemoryError:
-            asked = rows.asked(alone=True)
-            self._check_memory(part, len(asked), maps)
-            text = self._encode(asked)
-            _tell(notes, _ALONE_NOTE)
-        image = prepare_image(volume.array, grid, self.config.preprocessing)
+        part = self._plan(volume, overlap, region)
+        asked = self._asked_within_memory(rows, part, len(table) if probabilities else 0, notes)
+        image = prepare_image(volume.array, part.whole, self.config.preprocessing)
         cancel.check()
         mirror = self._mirror(rows, asked) if flips and self.config.preprocessing["mirror_sides"] else None
         logits, device, dtype = self._run_with_fallback(
-            image, text, part, flips, mirror, overlap, batch_size, report, cancel, notes
+            image, self._encode(asked), part, flips, mirror, overlap, batch_size, report, cancel, notes
         )
         report(Progress("finishing"))
-        if not torch.stack(logits.aminmax()).isfinite().all():
-            raise DeviceError(
-                f"The network gave values that are no numbers, computing in {_name(dtype)}; choose the precision fp32. If it "
-                "does so again, the model is damaged."
-            )
-        scores = _probabilities_(logits, self.config.nested)
-        part.forget_surroundings_(scores, self.config.nested)
-        first = 0 if self.config.nested else 1
-        shares = {place + first: share for place, share in rows.smallest_pieces(asked).items()}
-        take_away_small_pieces_(scores, shares, self.config.nested)
+        scores = self._scores(logits, rows, asked, part, dtype)
         keep = rows.places(asked)
         labelmap, confidence = self._labelmap(scores, keep, part, rows)
         cancel.check()
         found = None
         if probabilities:
-            found = part.on_whole_input(scores_on_input_grid(scores[[place + first for place in keep]], part.grid))
+            found = scores_on_input_grid(scores[[place + self._first for place in keep]], part.grid)
+            found = part.on_whole_input(found)
         info = {
             "model": self.name,
             "concepts": table.name,
@@ -191,7 +156,7 @@ class Segmenter:
             "precision": _name(dtype),
             "seconds": round(time.monotonic() - started, 2),
             "windows": part.plan.count,
-            "working_size": list(grid.shape),
+            "working_size": list(part.whole.shape),
             "unsure_below": self.config.unsure_below,
             "notes": notes,
         }
@@ -243,6 +208,14 @@ class Segmenter:
         except ConceptError:  # the model has no table of its own
             own = []
         return Rows(table, own, self.config)
+
+    def _check_texts(self, whole: ConceptSet, table: ConceptSet, from_file: bool) -> None:
+        """Raises ConceptError where a text of the ``table`` cannot be read, with its line in the file of the ``whole``."""
+        if self.model.text is None:
+            return
+        for number, row in enumerate(whole, start=2):  # as a spreadsheet counts
+            if row.name in table.names:
+                self.model.text.check(row, number if from_file else None)
 
     def _encode(self, asked: list[Concept]) -> TextTokens | None:
         if self.model.text is None:
@@ -342,6 +315,26 @@ class Segmenter:
         yield self.device, 1, cpu, "The GPU's memory is short: the windows are put together in main memory."
         yield cpu, 1, cpu, "The GPU's memory does not hold one window: going on with the processor, which is slower."
 
+    def _plan(self, volume: Volume, overlap: float, region: BoxRegion | None) -> Part:
+        """Raises GeometryError where the volume is none of a patient, or the region lies beside it."""
+        try:
+            grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
+        except GeometryError as error:
+            raise GeometryError(f"'{volume.source}': {error}") from error
+        check_field_of_view(volume, grid)
+        return plan_part(grid, self.config.preprocessing["patch_size"], overlap, region)
+
+    def _asked_within_memory(self, rows: Rows, part: Part, maps: int, notes: list[str]) -> list[Concept]:
+        """What the network is asked for: without the rows that nobody wants to see where the memory is short."""
+        asked = rows.asked()
+        try:
+            self._check_memory(part, len(asked), maps)
+        except NotEnoughMemoryError:
+            asked = rows.asked(alone=True)
+            self._check_memory(part, len(asked), maps)
+            _tell(notes, _ALONE_NOTE)
+        return asked
+
     def _check_memory(self, part: Part, rows: int, maps: int) -> None:
         """Refuses at once what main memory cannot hold: blended logits, image, weights and the result with its ``maps`` of
         probabilities, which are kept in two sizes and, of a region, in a third."""
@@ -357,6 +350,29 @@ class Segmenter:
             )
 
     # ---- result ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _first(self) -> int:
+        """Place of the first row among the scores."""
+        return 0 if self.config.nested else 1
+
+    def _scores(
+        self, logits: torch.Tensor, rows: Rows, asked: list[Concept], part: Part, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Probabilities in place of the logits, of which nothing is left that does not belong into a result.
+
+        Raises DeviceError where the network gave no numbers.
+        """
+        if not torch.stack(logits.aminmax()).isfinite().all():
+            raise DeviceError(
+                f"The network gave values that are no numbers, computing in {_name(dtype)}; choose the precision fp32. If it "
+                "does so again, the model is damaged."
+            )
+        scores = _probabilities_(logits, self.config.nested)
+        part.forget_surroundings_(scores, self.config.nested)
+        shares = {place + self._first: share for place, share in rows.smallest_pieces(asked).items()}
+        take_away_small_pieces_(scores, shares, self.config.nested)
+        return scores
 
     def _labelmap(
         self, scores: torch.Tensor, keep: list[int], part: Part, rows: Rows
@@ -402,6 +418,16 @@ def segment(
     if isinstance(source, (str, os.PathLike)) and not Path(source).exists():
         raise InputError(f"There is no file or folder {source}.")  # before the model is loaded
     return Segmenter(model, device, precision).segment(source, concepts, **options)
+
+
+def _check_options(frame: int | None, overlap: float | None, batch_size: int | None, region: BoxRegion | None) -> None:
+    check_overlap(overlap)
+    if frame is not None and not isinstance(frame, (int, np.integer)):
+        raise InputError(f"The frame must be a whole number, not {frame!r}.")
+    if region is not None and not isinstance(region, BoxRegion):
+        raise InputError(f"The region must be a BoxRegion (BiPVLSegLib.geometry.region), not {type(region).__name__}.")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
 
 
 def check_field_of_view(volume: Volume, grid: WorkingGrid) -> None:
