@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ..concepts import ConceptSet, load_concepts, write_csv
@@ -79,20 +80,12 @@ def _train(
     stop_after: int | None,
     at_end: ExitStack,
 ) -> dict[str, float]:
-    last, best_folder, writer = output / "last", output / "best", distributed.rank() == 0
-    if writer:
-        recover_folder(last)
-        recover_folder(best_folder)
-    distributed.wait_for_all()
-    there = [folder for folder in (last, best_folder) if folder.exists()]
-    if there and not resume:
-        way = "use --resume to continue it or " if last.exists() else ""
-        raise TrainingError(f"There is already a run in {output} ({there[0].name}); {way}choose another folder.")
+    last, writer = output / "last", distributed.rank() == 0
+    _refuse_another_run(output, resume)
     run = TrainingRun(datalists, concepts, preset, settings, last if resume else None)
-    t = run.training
+    t, steps = run.training, run.steps
     if t.rehearsal and not resume:
         check_rehearsal(run)
-    steps = run.steps
     first, best = load_training_state(last, run) if resume else (0, -1.0)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -100,60 +93,19 @@ def _train(
             at_end.enter_context(alone_in(output))
     except OSError as error:
         raise OutputError(f"The folder {output} cannot be written ({error.strerror}); choose another one.") from error
-    end = min(steps, stop_after or steps)
     log = RunLog(output, first if resume else None) if writer else None
-    validator, scores = Validator(run), recorded_scores(last) if resume else {}
-    quiet_bar = partial(tqdm, disable=not writer)
-    found = run.patches.fill(
-        lambda items: quiet_bar(items, desc="Preparing volumes", unit="volume"), distributed.rank(), distributed.count()
-    )
-    run.patches.check_found([any(parts) for parts in zip(*distributed.gathered_objects(found), strict=True)])
-    if run.channels is not None and not resume:
-        left = bind(run, run.channels, bar=partial(quiet_bar, desc="Binding the texts", unit="step"))
-        if writer:
-            tqdm.write(f"The texts were bound to the channels of {t.init_from}; {left:.0%} of their variance is left.")
-    elif t.rehearsal and not resume:
-        left = rehearse(run, t.rehearsal, bar=partial(quiet_bar, desc="Rehearsing the texts", unit="step"))
-        if writer:
-            tqdm.write(
-                f"Other words now say what the table's own say, but for {left:.1%} of the variance over classes."
-            )
+    checkpoints = Checkpoints(run, output, log, recorded_scores(last) if resume else {}, best)
+    _prepare(run, resume)
     run.distribute()
-    bar = quiet_bar(total=steps, initial=first, desc="Training", unit="step")
+    end = min(steps, stop_after or steps)
+    bar = tqdm(total=steps, initial=first, desc="Training", unit="step", disable=not writer)
     batches, pace = run.batches(first, end), Pace(t.batch_size)
     health = torch.zeros((), device=run.device)  # becomes NaN with the first loss or gradient that is no number
-
-    def checkpoint(done: int) -> None:
-        nonlocal scores, best
-        with run.rounding.applied():
-            scores = validator()
-        better = not scores or scores["dice/mean"] > best  # without validation volumes the newest is the best
-        best = scores.get("dice/mean", best) if better else best
-        if log is not None:
-            log.write(done, scores)
-            if scores:
-                tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
-            if better:
-                replace_folder(best_folder, partial(write_model, run=run, step=done, scores=scores))
-            replace_folder(last, partial(write_last, run=run, step=done, scores=scores, best=best))
-        distributed.wait_for_all()
-
     for step in range(first, end):
         with pace.waiting():
             batch = next(batches)
-        run.train_mode()
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, t.learning_rate, t.warmup, t.schedule)
-        with run.rounding.applied(step):
-            loss, parts = run.step_loss(step, batch)
-            run.scaler.scale(loss).backward()
-        run.scaler.unscale_(run.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(run.parameters(), t.clip)
+        loss, parts, norm = _step(run, step, batch)
         health += 0 * loss.detach() + (0 if run.scaler.is_enabled() else 0 * norm)  # fp16 may overflow now and then
-        run.scaler.step(run.optimizer)
-        run.scaler.update()
-        run.optimizer.zero_grad(set_to_none=True)
-
         done = step + 1
         pace.count()
         bar.update()
@@ -168,17 +120,99 @@ def _train(
             values |= pace.report()
             if log is not None:
                 log.write(done, values)
-            bar.set_postfix(loss=f"{values['segmentation']:.3f}", best=f"{max(best, 0):.3f}")
+            bar.set_postfix(loss=f"{values['segmentation']:.3f}", best=f"{max(checkpoints.best, 0):.3f}")
         if validate:
-            checkpoint(done)
+            checkpoints.write(done)
             pace.restart()
-
     if not steps and not resume:
-        checkpoint(0)
+        checkpoints.write(0)
     bar.close()
     if log is not None:
         log.close()
-    return scores
+    return checkpoints.scores
+
+
+def _refuse_another_run(output: Path, resume: bool) -> None:
+    """Raises TrainingError where there is a run that is not to be resumed; one that was killed while it wrote is mended first."""
+    folders = output / "last", output / "best"
+    if distributed.rank() == 0:
+        for folder in folders:
+            recover_folder(folder)
+    distributed.wait_for_all()
+    there = [folder for folder in folders if folder.exists()]
+    if there and not resume:
+        way = "use --resume to continue it or " if there[0].name == "last" else ""
+        raise TrainingError(f"There is already a run in {output} ({there[0].name}); {way}choose another folder.")
+
+
+def _prepare(run: TrainingRun, resume: bool) -> None:
+    """What comes before the first step: the volumes, and in a run that begins the texts."""
+    t, writer = run.training, distributed.rank() == 0
+    bar = partial(tqdm, disable=not writer)
+    found = run.patches.fill(
+        lambda items: bar(items, desc="Preparing volumes", unit="volume"), distributed.rank(), distributed.count()
+    )
+    run.patches.check_found([any(parts) for parts in zip(*distributed.gathered_objects(found), strict=True)])
+    if resume:
+        return
+    if run.channels is not None:
+        left = bind(run, run.channels, bar=partial(bar, desc="Binding the texts", unit="step"))
+        told = f"The texts were bound to the channels of {t.init_from}; {left:.0%} of their variance is left."
+    elif t.rehearsal:
+        left = rehearse(run, t.rehearsal, bar=partial(bar, desc="Rehearsing the texts", unit="step"))
+        told = f"Other words now say what the table's own say, but for {left:.1%} of the variance over classes."
+    else:
+        return
+    if writer:
+        tqdm.write(told)
+
+
+def _step(run: TrainingRun, step: int, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """One step of the optimiser: the loss, its parts, and the length of the gradient before it was clipped."""
+    t = run.training
+    run.train_mode()
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(step, run.steps, t.learning_rate, t.warmup, t.schedule)
+    with run.rounding.applied(step):
+        loss, parts = run.step_loss(step, batch)
+        run.scaler.scale(loss).backward()
+    run.scaler.unscale_(run.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(run.parameters(), t.clip)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.optimizer.zero_grad(set_to_none=True)
+    return loss, parts, norm
+
+
+class Checkpoints:
+    """Judges the model now and then, and writes it: ``best`` when it is that, ``last`` always.
+
+    Args:
+        log: None in all processes but the one that writes.
+        scores: Dice of the last validation, and ``best`` the mean Dice of the best one, of a run that is resumed.
+    """
+
+    def __init__(self, run: TrainingRun, output: Path, log: RunLog | None, scores: dict[str, float], best: float):
+        self.run, self.output, self.log, self.scores, self.best = run, output, log, scores, best
+        self.validator = Validator(run)
+
+    def write(self, done: int) -> None:
+        """Raises OutputError where the disk is full; what was written before stays."""
+        with self.run.rounding.applied():
+            scores = self.scores = self.validator()
+        better = not scores or scores["dice/mean"] > self.best  # without validation volumes the newest is the best
+        self.best = scores.get("dice/mean", self.best) if better else self.best
+        if self.log is not None:
+            self.log.write(done, scores)
+            if scores:
+                tqdm.write(f"step {done}: " + ", ".join(f"{k[5:]} {v:.3f}" for k, v in scores.items()))
+            model = partial(write_model, run=self.run, step=done, scores=scores)
+            if better:
+                replace_folder(self.output / "best", model)
+            replace_folder(
+                self.output / "last", partial(write_last, run=self.run, step=done, scores=scores, best=self.best)
+            )
+        distributed.wait_for_all()
 
 
 class Pace:

@@ -30,7 +30,7 @@ def trained(tmp_path_factory, data, bert) -> Path:
 
 def class_weights(model, rows) -> torch.Tensor:
     with torch.no_grad():
-        return model.head.weights(model.class_vectors(IMAGE, model.encode(rows))[0])
+        return model.head.weights(model.look(IMAGE, model.encode(rows))[1][0])
 
 
 def names_only(rows):
@@ -74,7 +74,7 @@ def test_a_head_of_more_prototypes_begins_with_what_the_trained_one_says(trained
     with torch.no_grad():
         expected = first(image, first.encode(HEART))
         assert torch.allclose(run.model.eval()(image, run.model.encode(HEART)), expected, atol=0.02)
-        one, other = run.model.head.weights(run.model.class_vectors(image, run.model.encode(HEART))[0]).unbind(1)
+        one, other = run.model.head.weights(run.model.look(image, run.model.encode(HEART))[1][0]).unbind(1)
         assert not torch.equal(one, other), "or they could never part"
     run.model.save_pretrained(tmp_path)
     assert a_run(data, [*settings, f"init_from={tmp_path}"]).model.config.head_prototypes == 2, (
