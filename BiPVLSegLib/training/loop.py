@@ -155,8 +155,8 @@ def _prepare(run: TrainingRun, resume: bool) -> None:
     run.patches.check_found([any(parts) for parts in zip(*distributed.gathered_objects(found), strict=True)])
     if resume:
         return
-    if run.channels is not None:
-        left = bind(run, run.channels, bar=partial(bar, desc="Binding the texts", unit="step"))
+    if run.start.channels is not None:
+        left = bind(run, run.start.channels, bar=partial(bar, desc="Binding the texts", unit="step"))
         told = f"The texts were bound to the channels of {t.init_from}; {left:.0%} of their variance is left."
     elif t.rehearsal:
         left = rehearse(run, t.rehearsal, bar=partial(bar, desc="Rehearsing the texts", unit="step"))

@@ -58,7 +58,7 @@ def check_rehearsal(run) -> None:
     model, start = run.model, run.training.init_from
     if model.config.network != "bipvlseg" or model.config.head != "class-bound" or model.config.nested:
         raise TrainingError("rehearsal is for models with a class-bound head and classes that exclude each other.")
-    if run.channels is not None:
+    if run.start.channels is not None:
         raise TrainingError(
             f"The model '{start}' has a fixed head, to which the texts are bound first; rehearse in a second run from this one."
         )
@@ -68,7 +68,7 @@ def check_rehearsal(run) -> None:
         raise TrainingError(
             "The setting freeze leaves nothing for the rehearsal to train; it trains the head and fusion."
         )
-    known = {fold_name(name) for name in run.start_classes}
+    known = {fold_name(name) for name in run.start.classes}
     new = [name for name in run.concepts.names if fold_name(name) not in known]
     if not start or new:
         reason = f"the model '{start}' does not know {new[0]}" if start else "there is no init_from"

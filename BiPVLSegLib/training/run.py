@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,18 +23,16 @@ from ..data.wordings import load_wordings, other_writers
 from ..errors import TrainingError
 from ..inference.device import resolve_device, resolve_precision
 from ..losses import AlignmentLoss, ClassEmbeddingLoss, SegmentationLoss, UncertaintyWeightedSum
-from ..model import BiPVLSegConfig, build_model, load_model
+from ..model import BiPVLSegConfig, build_model
 from ..model_store import find_model, read_config
 from ..paths import concepts_folder
 from . import distributed
-from .binding import Channels, channels_of
 from .checkpoint import read_statistics, read_training_state
 from .rounding import Rounding
 from .settings import RunSettings
+from .start import Start, take_over
 from .step import TrainingStep
 from .thin import make_thin_safe
-
-logger = logging.getLogger(__name__)
 
 
 class TrainingRun:
@@ -89,11 +86,8 @@ class TrainingRun:
             ) from error
         if self.device.type == "cpu" and self.dtype == torch.bfloat16:
             make_thin_safe(self.model)
-        self.channels: Channels | None = None
-        self.start_classes: tuple[str, ...] = ()
-        self.has_statistics = False  # mean and spread of texts, which the trained layers have learnt to read
-        if t.init_from and not going_on:
-            self._start_from(t.init_from)
+        self.start = take_over(self.model, t.init_from, t.text_encoder) if t.init_from and not going_on else Start()
+        self.has_statistics = self.start.has_statistics
         self._freeze(t.freeze)
         self.mappings = [pair_labels(datalist, table, preset.regions) for datalist in datalists]
         self.syntheses = [
@@ -137,63 +131,6 @@ class TrainingRun:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     # ---- setting up ------------------------------------------------------------------------------------------------
-
-    def _start_from(self, name_or_folder: str) -> None:
-        """Takes over every weight of another model that fits by name and shape, for fine-tuning. Fusion layers that it did
-        not have are closed, so that the first step sees the features that the other model saw."""
-        model = load_model(name_or_folder)
-        state, own = model.state_dict(), self.model.state_dict()
-        there, wanted = model.config.head_prototypes, self.model.config.head_prototypes
-        if there != wanted and "head.classifier.3.weight" in own.keys() & state.keys():
-            if there > 1:
-                raise TrainingError(
-                    f"The head of '{name_or_folder}' has {there} prototypes per row; model.head_prototypes={wanted} cannot "
-                    "go on from it."
-                )
-            for key in ("head.classifier.3.weight", "head.classifier.3.bias"):
-                state[key] = several(state[key], wanted)
-        if not self._reads_with_the_bert_of(model):
-            state = {key: value for key, value in state.items() if not key.startswith("text.bert.")}
-        fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-        if not any(key.startswith("encoder.") for key in fitting):
-            raise TrainingError(
-                f"The model '{name_or_folder}' has another vision encoder; nothing of it can be taken over."
-            )
-        self.model.load_state_dict(fitting, strict=False)
-        same_texts = model.config.shared_text == self.model.config.shared_text is not None
-        self.has_statistics = same_texts and {"text.mean", "text.std"} <= fitting.keys()
-        self.start_classes = tuple(model.config.classes)
-        for stage, layer in self.model.fusion.items():
-            if not any(key.startswith(f"fusion.{stage}.") for key in fitting):
-                layer.close_()
-        # a head that reads more than the other model's did begins with what that one read
-        for key, tensor in self.model.state_dict().items():
-            if ".own_words.1." in key and key not in fitting and key.replace("own_words", "classifier") in fitting:
-                tensor.zero_()
-        if self.model.config.network == "bipvlseg" and self.model.config.head == "class-bound":
-            self.channels = channels_of(model, self.concepts.names, self.model.decoder.widths[0])
-
-    def _reads_with_the_bert_of(self, model) -> bool:
-        """Whether the BERT of another model is taken over, whole: not where it was trained and this run's is the shared one,
-        which is not stored with a model, nor where it reads other words."""
-        text, other = self.model.text, model.text
-        if text is None or other is None:
-            return False
-        shared, others = self.model.config.shared_text, model.config.shared_text
-        if shared is not None and shared == others:
-            return True
-        same = text.tokenizer.get_vocab() == other.tokenizer.get_vocab()
-        weights, own = other.bert.state_dict(), text.bert.state_dict()
-        same = same and {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in own.items()}
-        if same and shared is None:
-            return True
-        if others is None:
-            logger.warning(
-                "The text encoder of '%s' is its own, and not taken over: this run reads texts with '%s'.%s",
-                self.training.init_from, self.training.text_encoder,
-                " With freeze_text=false it goes on from it." if same else "",
-            )  # fmt: skip
-        return False
 
     def _freeze(self, parts: list[str]) -> None:
         parameters = dict(self.model.named_parameters())
@@ -336,13 +273,6 @@ class TrainingRun:
             self.step = DistributedDataParallel(
                 self.step, devices, broadcast_buffers=False, find_unused_parameters=True
             )
-
-
-def several(rows: Tensor, copies: int) -> Tensor:
-    """A layer that says each of its outputs so many times (N, ...) -> (N * copies, ...), a little differently, so that
-    prototypes which begin alike can part."""
-    rows = rows.repeat(copies, *[1] * (rows.ndim - 1))
-    return rows + 1e-3 * rows.std() * torch.randn_like(rows)
 
 
 def check_patch_size(config: BiPVLSegConfig) -> None:

@@ -37,8 +37,8 @@ def features_of(run, rows: ConceptSet) -> torch.Tensor:
 
 def test_texts_take_over_the_channels_of_their_class(teacher, data, settings):
     run = a_run(data, [*settings, f"init_from={teacher}", "rows=all"])
-    assert run.channels is not None and run.channels.known.all()
-    assert bind(run, run.channels, 120) < 0.3
+    assert run.start.channels is not None and run.start.channels.known.all()
+    assert bind(run, run.start.channels, 120) < 0.3
     conv = load_model(teacher).head.conv
     expected = conv.weight.detach().flatten(1).sum(1) + conv.bias.detach()
     found = features_of(run, HEART)
@@ -85,8 +85,8 @@ def test_channels_are_paired_by_name(teacher, data, settings):
 
 
 def test_nothing_is_bound_without_a_fixed_head_to_learn_from(teacher, data, settings, tmp_path):
-    assert a_run(data, settings).channels is None
-    assert a_run(data, [*settings, *FIXED, f"init_from={teacher}"]).channels is None
+    assert a_run(data, settings).start.channels is None
+    assert a_run(data, [*settings, *FIXED, f"init_from={teacher}"]).start.channels is None
     run = a_run(data, settings)
     assert channels_of(run.model, HEART.names, 4) is None
 

@@ -130,7 +130,7 @@ def test_without_a_teacher_of_the_same_rows_it_is_refused(trained, data, setting
         check_rehearsal(a_run(data, [*settings, f"init_from={trained}", "rehearsal=3", "rows=all"]))
     run = a_run(data, [*settings, f"init_from={trained}", "rehearsal=3"])
     check_rehearsal(run)
-    run.start_classes = run.start_classes[1:]
+    run.start = replace(run.start, classes=run.start.classes[1:])
     with pytest.raises(TrainingError, match=f"does not know {HEART.names[0]}"):
         check_rehearsal(run)
     with pytest.raises(TrainingError, match="leaves nothing for the rehearsal"):
