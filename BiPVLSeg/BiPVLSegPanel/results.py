@@ -17,8 +17,8 @@ from BiPVLSegLib.worker.job import read_answer
 
 from .probabilities import addProbabilityVolumes, probabilityImages
 from .request import SegmentationRequest, requireOutput
-from .resulttable import Row, fillTable, tableOf, unsureOf
-from .sequences import Frame, SegmentationSequence, indexValueOf, rememberFrame
+from .resulttable import Row, fillTable, remarkedOrgans, tableOf, unsureOf
+from .sequences import Frame, SegmentationSequence, browserOf, indexValueOf, rememberFrame
 from .surfaces import makeSurfaces
 from .undo import saveForUndo
 from .volumesnapshot import VolumeSnapshot
@@ -112,6 +112,7 @@ def importFrames(
     surfaces = yield from makeSurfaces(request, prepared, staged)
     if request.outputNode is not None:
         requireOutput(request.volumeNode, request.outputNode, request.intoSequence, shown.result.concepts.names)
+    flagged = remarkedOrgans(tableOf(request.outputNode), shown.frame.indexValue)
     saveForUndo(request.outputNode, tableOf(request.outputNode), _sequenceToUpdate(request))
     if staged is None:
         node, ids = result_to_segmentation(
@@ -119,7 +120,7 @@ def importFrames(
         )
         sequence = None
         rememberFrame(node, shown.frame)
-        _flagUnsure(node, ids, shown)
+        _flagUnsure(node, ids, shown, flagged)
     else:
         node, sequence = staged.commit()
         ids = staged.segmentIds[shown.frame.indexValue]
@@ -155,7 +156,8 @@ def _notes(request: SegmentationRequest, prepared: list[PreparedFrame], snapshot
     if len(request.frames) > 1:
         return notes
     frame = prepared[0].frame
-    if request.browser is not None and indexValueOf(request.browser, request.volumeNode) != frame.indexValue:
+    isFrame = request.browser is not None and browserOf(request.volumeNode) is request.browser
+    if isFrame and indexValueOf(request.browser, request.volumeNode) != frame.indexValue:
         notes.append(
             _("The segmentation is that of frame {number}; another frame is shown now.").format(number=frame.number + 1)
         )
@@ -178,7 +180,8 @@ def _staged(request: SegmentationRequest, prepared: list[PreparedFrame]) -> Iter
     for number, part in enumerate(prepared):
         yield _("Putting the frames together ({done} of {count})...").format(done=number, count=len(prepared))
         node = staged.add(part.frame, part.result, part.images)
-        _flagUnsure(node, staged.segmentIds[part.frame.indexValue], part)
+        flagged = remarkedOrgans(tableOf(request.outputNode), part.frame.indexValue)
+        _flagUnsure(node, staged.segmentIds[part.frame.indexValue], part, flagged)
     return staged
 
 
@@ -188,12 +191,13 @@ def _sequenceToUpdate(request: SegmentationRequest):
     return request.browser.GetSequenceNode(request.outputNode)
 
 
-def _flagUnsure(segmentationNode, ids: dict[str, str], part: PreparedFrame) -> None:
-    """Marks segments as Slicer's segment list shows it; a mark of an earlier run is taken back."""
+def _flagUnsure(segmentationNode, ids: dict[str, str], part: PreparedFrame, before: set[str]) -> None:
+    """Marks segments as Slicer's segment list shows it. Marks of an earlier run (of the organs ``before``) are taken back,
+    those of a person stay."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     for name, identifier in ids.items():
         segment = segmentationNode.GetSegmentation().GetSegment(identifier)
         if part.result.is_unsure(name):
             logic.SetSegmentStatus(segment, logic.Flagged)
-        elif logic.GetSegmentStatus(segment) == logic.Flagged:
+        elif name in before and logic.GetSegmentStatus(segment) == logic.Flagged:
             logic.SetSegmentStatus(segment, logic.NotStarted)

@@ -48,6 +48,14 @@ def unsureOf(tableNode) -> list[str]:
     ]
 
 
+def remarkedOrgans(tableNode, indexValue: str) -> set[str]:
+    """The organs of which the last run had something to remark, in this frame where the segmentation is a sequence."""
+    if tableNode is None:
+        return set()
+    rows = _readRows(tableNode, tableNode.GetAttribute(_ORGAN_COLUMN) == _organColumn(True))
+    return {row.organ for row in rows if row.remark and row.indexValue in ("", indexValue)}
+
+
 def fillTable(request, segmentationNode, rows: list[Row]):
     """Writes the rows into the segmentation's table, or into a new one beside it, and returns the table node."""
     tableNode = tableOf(segmentationNode)

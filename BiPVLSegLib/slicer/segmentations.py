@@ -36,8 +36,8 @@ def result_to_segmentation(
     reference of the segmentation, which goes beside it in the subject hierarchy (under its study, as the DICOM export
     wants).
 
-    **In a given segmentation**, the segment with the name of a class gets the new voxels, colour and terminology; it keeps
-    its place, visibility and opacity. All other segments keep their voxels, also where they shared a labelmap with a
+    **In a given segmentation**, the segment with the name of a class gets the new voxels, colour and (if it has one) terminology;
+    it keeps its place, visibility and opacity. All other segments keep their voxels, also where they shared a labelmap with a
     replaced one; so a segment that the user has renamed is kept. Closed surfaces, if there are any, are made for the new
     voxels too.
 

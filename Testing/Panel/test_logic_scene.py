@@ -275,8 +275,10 @@ def test_unsure_segments_are_flagged_in_slicers_own_list(segment, worker):
     flags = [status(node.GetSegmentation().GetSegment(identifier)) == flagged for identifier in IDS.values()]
     assert flags == [True, False, False]
     worker.set()
+    slicer.vtkSlicerSegmentationsModuleLogic.SetSegmentStatus(node.GetSegmentation().GetSegment("spleen"), flagged)
     segment(volume, node)
     assert status(node.GetSegmentation().GetSegment("left_kidney")) != flagged
+    assert status(node.GetSegmentation().GetSegment("spleen")) == flagged  # that was the user
 
 
 def test_the_table_is_found_again_in_a_reloaded_scene(slicer_app, segment, tmp_path):
