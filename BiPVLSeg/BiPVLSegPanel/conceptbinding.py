@@ -11,6 +11,7 @@ from BiPVLSegLib.errors import BiPVLError
 
 from .concepttable import ConceptTable
 
+MANY_WORDS = 170  # of about one and a half word pieces; 254 of these are read
 MOST_NAMES = 6  # that are listed in a remark
 DAMAGED_COPY = "conceptsJson.damaged"  # name of the parameter in which a text that cannot be read is kept
 
@@ -77,6 +78,21 @@ class ConceptBinding:
         return self._section.problems()
 
     def _remarks(self) -> list[str]:
+        return [*self._onLongTexts(), *self._onUnknownOrgans()]
+
+    def _onLongTexts(self) -> list[str]:
+        """A run would refuse them only after the model has been loaded."""
+        rows = [row for row in self._section.table.rows if row.enabled]
+        long = [row.name.strip() for row in rows if any(len(text.split()) > MANY_WORDS for text in row.texts)]
+        if not long:
+            return []
+        return [
+            _("Note: a text of {names} has more than {count} words, which may be too long for the model.").format(
+                names=", ".join(long), count=MANY_WORDS
+            )
+        ]
+
+    def _onUnknownOrgans(self) -> list[str]:
         """Any organ may be asked for, but nobody should believe a "liver" that a model of the heart has found."""
         entry = self._modelSection.entry
         if entry is None or not entry.structures:

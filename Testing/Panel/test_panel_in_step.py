@@ -171,3 +171,12 @@ def test_folders_of_models_that_cannot_be_read_leave_the_other_models_usable(ope
     panel.widget.enter()
     panel.choose("modelComboBox", "cardiac-mr")
     assert panel.find("segmentButton").toolTip.count("volume") == 1  # a volume alone is missing
+
+
+def test_a_text_that_may_be_too_long_is_told_before_the_run(quick):
+    quick.find("shapeTextEdit").setPlainText("round " * 171)
+    quick.process_events()
+    assert "more than 170 words" in quick.text("conceptProblemLabel") and quick.find("segmentButton").enabled
+    quick.find("shapeTextEdit").setPlainText("round " * 170)
+    quick.process_events()
+    assert not quick.shows("conceptProblemLabel")
