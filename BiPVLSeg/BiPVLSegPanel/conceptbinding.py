@@ -78,7 +78,7 @@ class ConceptBinding:
         return self._section.problems()
 
     def _remarks(self) -> list[str]:
-        return [*self._onLongTexts(), *self._onUnknownOrgans()]
+        return [*self._onLongTexts(), *self._onUnknownOrgans(), *self._onOrgansThatAreOff()]
 
     def _onLongTexts(self) -> list[str]:
         """A run would refuse them only after the model has been loaded."""
@@ -107,6 +107,21 @@ class ConceptBinding:
             _(
                 "Note: the model '{model}' was not trained on these organs: {names}. Do not rely on what it finds there."
             ).format(model=entry.name, names=shown)
+        ]
+
+    def _onOrgansThatAreOff(self) -> list[str]:
+        """The model knows them badly; its own table does not ask for them."""
+        own = self._modelSection.concepts() or ()
+        off = {fold_name(concept.name) for concept in own if not concept.enabled}
+        rows = self._section.table.rows
+        names = [row.name.strip() for row in rows if row.enabled and fold_name(row.name) in off]
+        if not names:
+            return []
+        shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+        return [
+            _("Note: the model '{model}' has these organs switched off: {names}. Expect wrong segments.").format(
+                model=self._modelSection.entry.name, names=shown
+            )
         ]
 
     def _modelTable(self) -> ConceptTable:

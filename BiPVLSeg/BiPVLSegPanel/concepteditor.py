@@ -87,4 +87,6 @@ def _colorIcon(color: tuple[int, int, int] | None):
         return qt.QIcon()
     pixmap = qt.QPixmap(16, 16)
     pixmap.fill(qt.QColor(*color))
-    return qt.QIcon(pixmap)
+    icon = qt.QIcon(pixmap)
+    icon.addPixmap(pixmap, qt.QIcon.Selected)  # not tinted in the selected row
+    return icon

@@ -11,7 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BiPVLSegLib.concepts import ConceptSet, load_concepts
+from BiPVLSegLib.concepts import ConceptSet, fold_name, load_concepts
 from BiPVLSegLib.errors import BiPVLError
 
 from .request import DEFAULT_MODEL
@@ -106,10 +106,10 @@ class ModelSection:
         elif entry.problem:
             text = entry.problem
         else:
+            off = {fold_name(concept.name) for concept in self.concepts() or () if not concept.enabled}
+            known = [name for name in entry.structures if fold_name(name) not in off]
             text = _("Trained on {modality}. Knows {count} organs: {organs}.").format(
-                modality=entry.modality or _("images of unknown kind"),
-                count=len(entry.structures),
-                organs=_shortList(entry.structures),
+                modality=entry.modality or _("images of unknown kind"), count=len(known), organs=_shortList(known)
             )
         self.ui.modelInfoLabel.text = text
         self.ui.modelInfoLabel.toolTip = _toolTip(entry) if entry else text

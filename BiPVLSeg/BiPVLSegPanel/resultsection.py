@@ -24,7 +24,8 @@ class ResultSection:
         self._onChanged = onChanged
         self._parameters = None
         self._showing = False  # the widgets follow the parameter node at this moment, not the other way round
-        self._last = None  # segmentation of the last run, shown while a new one is to be made
+        self._last = None  # segmentation of the last run, shown while a new one is to be made of the same volume
+        self._lastVolume = None
         self._shown = ()
         rows = ui.resultTableView.verticalHeader()
         rows.hide()  # numbers would take the room of a column
@@ -53,13 +54,13 @@ class ResultSection:
             self._showing = wasShowing
         self._showSegmentation()
 
-    def showOutcome(self, outcome, toUpdate: bool) -> None:
-        """Shows a finished run.
+    def showOutcome(self, outcome, volume, toUpdate: bool) -> None:
+        """Shows a finished run on a volume, as long as that is the chosen one: nobody's numbers stand under another patient.
 
         Its segmentation becomes the one that the next run updates, so that pressing the button again after a change
         of a text changes the result that is seen; unless another volume, model or output was chosen meanwhile (not ``toUpdate``).
         """
-        self._last = outcome.segmentationNode
+        self._last, self._lastVolume = outcome.segmentationNode, volume
         if toUpdate and self._parameters is not None:
             self._parameters.outputSegmentation = outcome.segmentationNode
         self.show()
@@ -96,6 +97,8 @@ class ResultSection:
             if self._parameters.region is not None:
                 hint += " " + _("Outside of the region, the replaced organs become empty.")
         ui.outputHintLabel.text = hint
+        if self._parameters is None or self._parameters.inputVolume is not self._lastVolume:
+            self._last = self._lastVolume = None
         node = self.output or self._last
         table = tableOf(node) if node is not None else None
         shown = (node, table, table.GetMTime() if table is not None else 0)

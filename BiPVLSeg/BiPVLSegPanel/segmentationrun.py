@@ -279,7 +279,9 @@ class SegmentationRun:
         self._collector.stop()
         if self.outcome is not None:
             self._complete(self.outcome)
-            self.state.to(State.IDLE, _("Done in {seconds} s.").format(seconds=round(self.outcome.seconds)))
+            done = _("Done in {seconds} s.").format(seconds=round(self.outcome.seconds))
+            notes = [_("Note: {warning}").format(warning=note) for note in self.outcome.notes]
+            self.state.to(State.IDLE, "\n".join([done, *notes]))
         elif self.cancelled:
             self.state.to(State.IDLE, self.reason or _("Cancelled."))
         else:
@@ -341,7 +343,7 @@ def _endOfWorker(code) -> str:
     if code in (-9, 137):
         return _(
             "The process that segments was ended from outside. Most often the computer had not enough memory: close other "
-            "programs, choose a region, or crop the volume."
+            "programs, or choose a region."
         )
     return _("The process that segments ended unexpectedly (code {code}); look at the log, and try again.").format(
         code=code

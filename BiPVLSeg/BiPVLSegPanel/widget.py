@@ -211,7 +211,7 @@ class BiPVLSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters is None:  # the panel or the scene is gone
             return
         if run.outcome is not None:
-            self.resultSection.showOutcome(run.outcome, toUpdate=self._chosen() == asked)
+            self.resultSection.showOutcome(run.outcome, asked[0], toUpdate=self._chosen() == asked)
         elif run.error is not None and not isinstance(run.error, Cancelled):
             logging.error("BiPVLSeg: %s", run.error)
         self.refresh()

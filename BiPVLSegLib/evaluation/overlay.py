@@ -48,6 +48,7 @@ def overlay_png(
     reference: Mapping[str, np.ndarray] | None = None,
     title: str = "",
     slices: int = 8,
+    window: tuple[float, float] | None = None,
 ) -> None:
     """Write a mosaic of the slices that the structures span.
 
@@ -59,6 +60,7 @@ def overlay_png(
         affine: 4x4, voxel index -> RAS mm; decides what is left and right.
         reference: class name -> mask of the truth; drawn as contours on a second picture under each slice.
         title: one line above the picture.
+        window: intensities of black and of white; None takes them from the image.
         slices: at most this many slices, evenly through the structures, across the axis of the widest spacing (that
             towards the head if all are alike).
 
@@ -73,8 +75,9 @@ def overlay_png(
         labelled |= mask
     chosen = _choose_slices(labelled, axis, slices)
     box = _field_of_view(labelled, axis, spacing)
-    finite = volume.image[np.isfinite(volume.image)]
-    window = np.percentile(finite, (1, 99.5)) if finite.size else (0.0, 1.0)
+    if window is None:
+        finite = volume.image[np.isfinite(volume.image)]
+        window = np.percentile(finite, (1, 99.5)) if finite.size else (0.0, 1.0)
 
     tiles = []
     for index in chosen:

@@ -7,17 +7,19 @@ from collections.abc import Container
 import numpy as np
 
 from ..concepts import fold_name
+from ..concepts.sides import mirrored, side_of
 from ..io.volume import Volume
 from .rows import Rows
 
 CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
+TILTED = 10  # degrees
 FEW_VALUES = 12  # a quantised image has more, a label map seldom
 
 
 def notes_on(volume: Volume, rows: Rows) -> list[str]:
     """Where volume, texts and model do not seem to belong together, a sentence each."""
     modality = rows.config.preprocessing["modality"].upper()
-    return [*_of_image(volume, modality), *_of_texts(rows, modality)]
+    return [*_of_image(volume, modality), *_of_place(volume, rows), *_of_texts(rows, modality)]
 
 
 def notes_on_lost(rows: Rows, found: Container[str]) -> list[str]:
@@ -53,6 +55,20 @@ def _of_image(volume: Volume, modality: str) -> list[str]:
     return notes
 
 
+def _of_place(volume: Volume, rows: Rows) -> list[str]:
+    """Models that were trained with images along the axes of the body (not mirrored along all of them) do worse on others."""
+    if len(rows.config.preprocessing["flip_axes"]) == 3:
+        return []
+    axes = volume.affine[:3, :3] / volume.spacing
+    degrees = float(np.degrees(np.arccos(min(1.0, np.abs(axes).max(0).min()))))
+    if degrees <= TILTED:
+        return []
+    return [
+        f"The volume is tilted by {degrees:.0f} degrees against the axes of the body, which this model was not trained on: "
+        "resample it along them for a better result."
+    ]
+
+
 def _of_texts(rows: Rows, modality: str) -> list[str]:
     notes = []
     table, config = rows.table, rows.config
@@ -73,6 +89,10 @@ def _of_texts(rows: Rows, modality: str) -> list[str]:
     ]
     if known and new:
         notes.append(f"The model was not trained on: {', '.join(new)}. Look at these segments with care.")
+    sides = [(row, side_of(row.name), side_of(row.title)) for row in table]
+    for row, of_name, of_title in sides:
+        if of_name and of_title and mirrored(of_name).lower() == of_title.lower():
+            notes.append(f"The title of {row.name} says {of_title.lower()}: what its texts say is drawn.")
     off = {fold_name(row.name) for row in rows.own if not row.enabled}
     asked = [name for name in table.names if fold_name(name) in off]
     if asked:

@@ -292,8 +292,8 @@ class Segmenter:
             finally:
                 self.model.to(self.device)
         raise NotEnoughMemoryError(
-            "There is not enough memory to segment this volume; crop it, ask for fewer organs, or use a computer with more "
-            "memory."
+            "There is not enough memory to segment this volume; choose a region, ask for fewer organs, or use a computer with "
+            "more memory."
         )
 
     def _attempts(self, batch_size: int | None) -> Iterator[tuple[torch.device, int, torch.device, str]]:
@@ -346,7 +346,7 @@ class Segmenter:
         if available is not None and need > available:
             raise NotEnoughMemoryError(
                 f"Segmenting this volume takes about {need / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are "
-                "free; crop it, ask for fewer organs at a time, or close other programs."
+                "free; choose a region, ask for fewer organs at a time, or close other programs."
             )
 
     # ---- result ----------------------------------------------------------------------------------------------------

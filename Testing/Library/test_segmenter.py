@@ -302,6 +302,29 @@ def test_impossible_spacing_is_a_sentence(tmp_path, heart, factor):
         tiny(tmp_path).segment((heart.image, heart.affine @ np.diag([factor] * 3 + [1])))
 
 
+def test_a_tilted_volume_is_told_to_models_that_know_the_axes_of_the_body(tmp_path, heart):
+    def tilted(degrees):
+        a = np.deg2rad(degrees)
+        turn = np.array([[1, 0, 0, 0], [0, np.cos(a), -np.sin(a), 0], [0, np.sin(a), np.cos(a), 0], [0, 0, 0, 1]])
+        return heart.image, turn @ heart.affine
+
+    assert np.count_nonzero(heart.affine[:3, :3]) == 3  # along the axes
+    segmenter = tiny(tmp_path)
+    for degrees, told in ((5, False), (20, True), (90, False), (-70, True)):
+        notes = str(segmenter.segment(tilted(degrees)).info["notes"])
+        assert ("tilted by 20 degrees" in notes) == told, (degrees, notes)
+    any_way = tiny(tmp_path / "any", preprocessing={**PREPROCESSING, "flip_axes": [0, 1, 2]})
+    assert "tilted" not in str(any_way.segment(tilted(20)).info["notes"])
+
+
+def test_a_title_of_the_other_side_is_noted(tmp_path, heart):
+    segmenter = tiny(tmp_path)
+    for title, told in (("Right ventricle in a cine MR image", True), ("Left ventricle", False), ("Ventricle", False)):
+        table = load_concepts("cine-mr").replace("left ventricle", title=title)
+        notes = str(segmenter.segment((heart.image, heart.affine), table).info["notes"])
+        assert ("The title of left ventricle says right" in notes) == told
+
+
 def test_fp16_on_a_processor_is_refused():
     with pytest.raises(DeviceError, match="graphics cards"):
         Segmenter("cardiac-mr", device="cpu", precision="fp16")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import slicer.util
 
 SECOND_CLICK = 0.5  # from here on it is no double click
@@ -14,10 +16,12 @@ def segmentations() -> list:
 
 
 def run(panel) -> None:
-    """Presses the button and waits for the end."""
+    """Presses the button and waits for the end, and until another press is no double click."""
+    started = time.monotonic()
     panel.click("segmentButton")
     assert panel.logic.runState.busy, panel.text("statusLabel")
     panel.wait_for_run(START_SECONDS)
+    panel.process_events(max(0.0, SECOND_CLICK - (time.monotonic() - started)))
 
 
 def until_running(panel) -> None:

@@ -8,7 +8,7 @@ import pytest
 import slicer
 import slicer.util
 from logic_fixtures import *  # noqa: F403
-from panel_steps import segmentations
+from panel_steps import run, segmentations
 from sample_volumes import add_phantom
 
 pytestmark = pytest.mark.clicks
@@ -18,11 +18,6 @@ pytestmark = pytest.mark.clicks
 def quick(worker, tiny_panel):
     """The panel with a worker that answers at once."""
     return tiny_panel
-
-
-def run(panel) -> None:
-    panel.click("segmentButton")
-    panel.wait_for_run(30)
 
 
 def referenceVolume(segmentation):
@@ -180,3 +175,24 @@ def test_a_text_that_may_be_too_long_is_told_before_the_run(quick):
     quick.find("shapeTextEdit").setPlainText("round " * 170)
     quick.process_events()
     assert not quick.shows("conceptProblemLabel")
+
+
+def test_notes_of_a_run_stand_under_its_end_and_not_in_the_log_alone(quick, worker):
+    worker.set(info={"notes": ["Nothing was found for the spleen."]})
+    run(quick)
+    assert quick.text("statusLabel").splitlines()[1:] == ["Note: Nothing was found for the spleen."]
+
+
+def test_the_numbers_of_one_volume_do_not_stand_under_another(quick, phantom):
+    run(quick)
+    assert quick.shows("resultTableView") and quick.shows("segmentsTableView")
+    quick.choose_node("inputVolumeSelector", add_phantom(seed=5, name="Other patient"))
+    assert not quick.shows("resultTableView") and not quick.shows("segmentsTableView")
+    assert not quick.shows("unsureLabel")
+
+
+def test_organs_that_the_model_has_switched_off_are_told_before_a_run(panel, phantom):
+    panel.choose("modelComboBox", "abdomen-ct")
+    assert "Knows 7 organs" in panel.text("modelInfoLabel") and not panel.shows("conceptProblemLabel")
+    panel.click("checkAllButton")
+    assert "switched off: " in panel.text("conceptProblemLabel") and "stomach" in panel.text("conceptProblemLabel")
