@@ -1,15 +1,20 @@
-"""One DICOM series from a folder, through SimpleITK (GDCM), with the rescale slope applied (CT: Hounsfield units)."""
+"""One DICOM series from a folder, through SimpleITK (GDCM), with the rescale slope applied (CT: Hounsfield units).
+
+Where the frames of a file with many of them lie is read with pydicom: GDCM takes even, straight stacks for granted, and gives
+others the spacing 1 x 1 x 1 mm without a word.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import GeometryError, InputError
-from .itk_file import LPS_TO_RAS, itk_affine, itk_array
+from .itk_file import LPS_TO_RAS, itk_array
 from .limits import require_memory
 from .quiet import stderr_to_log
 from .volume_file import VolumeFile, check_spacing, colour_error, volume_shape
@@ -40,11 +45,12 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Tags of one file: ``size`` (columns, rows, frames); ``place`` is None where they do not give it."""
+    """Tags of one file, or of one frame of a file: ``size`` (columns, rows, frames). ``spacing`` (of columns, of rows; mm) and
+    ``place`` are None where they do not give it."""
 
     file: str
     size: tuple[int, ...]
-    spacing: tuple[float, ...]
+    spacing: tuple[float, ...] | None
     place: Place | None
     rescale: tuple[str, str]
     colour: bool
@@ -158,7 +164,7 @@ def _read_slice(file: str) -> Slice:
         file=file,
         size=size,
         # DICOM gives the distance between rows first.
-        spacing=tuple(reader.GetSpacing())[:2] if pixel_spacing is None else tuple(pixel_spacing[::-1]),
+        spacing=None if pixel_spacing is None else tuple(pixel_spacing[::-1]),
         place=None if orientation is None or position is None else Place(orientation.reshape(2, 3), position),
         rescale=(tag("0028|1053"), tag("0028|1052")),
         colour=reader.GetNumberOfComponents() > 1 or tag("0028|0002") in ("3", "4"),
@@ -176,13 +182,23 @@ def _place_of(folder: Path, entry: Slice) -> Place:
     return entry.place
 
 
+def _spacing_of(folder: Path, entry: Slice) -> tuple[float, ...]:
+    if entry.spacing is None:
+        raise GeometryError(
+            f"The DICOM files in '{folder}' do not say how large their pixels are; give the original series, or export it with "
+            "its pixel spacing."
+        )
+    return entry.spacing
+
+
 def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
     """By position along the normal. Raises if they do not form one stack."""
     places = [_place_of(folder, entry) for entry in slices]
+    spacings = [_spacing_of(folder, entry) for entry in slices]
     first = slices[0]
     if any(entry.size[:2] != first.size[:2] for entry in slices):
         raise GeometryError(f"The DICOM slices in '{folder}' differ in size; give the folder of one series.")
-    if any(not np.allclose(entry.spacing, first.spacing, rtol=1e-3) for entry in slices):
+    if any(not np.allclose(spacing, spacings[0], rtol=1e-3) for spacing in spacings):
         raise GeometryError(f"The DICOM slices in '{folder}' differ in pixel spacing; give the folder of one series.")
     if any(np.abs(place.orientation - places[0].orientation).max() > 1e-3 for place in places):
         raise GeometryError(
@@ -211,7 +227,7 @@ def _sorted_slices(folder: Path, slices: list[Slice]) -> list[Slice]:
                 "The steps between the DICOM slices in '%s' differ by up to %.4g mm from the usual %.4g mm; what is found there "
                 "is misplaced by that much.", folder, furthest, usual,
             )  # fmt: skip
-    _check_line(folder, [places[index].position for index in order], heights[order], max(first.spacing))
+    _check_line(folder, [places[index].position for index in order], heights[order], max(spacings[0]))
     return [slices[index] for index in order]
 
 
@@ -237,7 +253,7 @@ def _check_line(folder: Path, positions: list[np.ndarray], heights: np.ndarray, 
 def _series_affine(folder: Path, slices: list[Slice]) -> np.ndarray:
     """From the tags, so that slices of a tilted gantry give the sheared matrix that they are."""
     first, last = _place_of(folder, slices[0]), _place_of(folder, slices[-1])
-    columns, rows = slices[0].spacing
+    columns, rows = _spacing_of(folder, slices[0])
     check_spacing((columns, rows, 1.0), str(folder))
     affine = np.eye(4)
     affine[:3, 0] = first.orientation[0] * columns
@@ -251,20 +267,71 @@ def _series_affine(folder: Path, slices: list[Slice]) -> np.ndarray:
 
 
 def _open_multi_frame(folder: Path, entry: Slice) -> VolumeFile:
-    """One file with all slices (enhanced CT or MR): GDCM knows its geometry."""
+    """One file with all slices (enhanced CT or MR)."""
     import SimpleITK as sitk
 
+    frames = _frames_of(folder, entry)
+    slices = _sorted_slices(folder, frames)
+    if len({frame.rescale for frame in frames}) > 1:
+        raise InputError(
+            f"The values of the frames in '{entry.file}' are scaled differently; export it as single slices, or as NIfTI."
+        )
     require_memory(folder, 2 * int(np.prod(entry.size, dtype=object)) * 4)
     try:
         with stderr_to_log():
             image = sitk.ReadImage(entry.file, imageIO="GDCMImageIO")
     except RuntimeError as error:
         raise InputError(f"The DICOM file '{entry.file}' cannot be read; export it as NIfTI or NRRD.") from error
-    array = itk_array(image)
-    shape = volume_shape(array.shape, str(folder))
-    array = array.reshape(shape, order="F")
+    order = [frames.index(one) for one in slices]
+    array = itk_array(image).reshape(entry.size, order="F")[..., order]
+    return VolumeFile(
+        str(folder), volume_shape(array.shape, str(folder)), _series_affine(folder, slices), lambda _: array
+    )
 
-    def load(frame: int | None) -> np.ndarray:
-        return array if frame is None or array.ndim == 3 else array[..., frame]
 
-    return VolumeFile(str(folder), shape, itk_affine(image.GetDirection(), image.GetSpacing(), image.GetOrigin()), load)
+def _frames_of(folder: Path, entry: Slice) -> list[Slice]:
+    """The frames of a file in the order in which they are stored, from its functional groups.
+
+    Raises InputError, GeometryError where it has none, or not for every frame.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise InputError(
+            f"To read '{entry.file}', which has many frames, the Python package pydicom is needed; install it, or export the "
+            "series as single slices or as NIfTI."
+        ) from error
+    try:
+        tags = pydicom.dcmread(entry.file, stop_before_pixels=True)
+    except (pydicom.errors.InvalidDicomError, OSError, ValueError) as error:
+        raise InputError(f"The DICOM file '{entry.file}' is damaged; copy or export the series again.") from error
+    shared = (tags.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    groups = tags.get("PerFrameFunctionalGroupsSequence") or []
+
+    def value(group: Any, sequence: str, name: str) -> Any:
+        """From the frame, else from what all frames share."""
+        items = group.get(sequence) or shared.get(sequence)
+        return items[0].get(name) if items else None
+
+    frames = []
+    for group in groups:
+        spacing = value(group, "PixelMeasuresSequence", "PixelSpacing")
+        orientation = value(group, "PlaneOrientationSequence", "ImageOrientationPatient")
+        position = value(group, "PlanePositionSequence", "ImagePositionPatient")
+        known = orientation is not None and position is not None
+        place = Place(np.reshape(orientation, (2, 3)).astype(float), np.array(position, float)) if known else None
+        rescale = [
+            value(group, "PixelValueTransformationSequence", name) for name in ("RescaleSlope", "RescaleIntercept")
+        ]
+        frames.append(
+            replace(
+                entry,
+                size=entry.size[:2],
+                spacing=None if spacing is None else (float(spacing[1]), float(spacing[0])),
+                place=place,
+                rescale=(str(rescale[0]), str(rescale[1])),
+            )
+        )
+    if len(frames) != entry.size[2]:  # a secondary capture, say
+        frames = [replace(entry, place=None)]
+    return frames
