@@ -122,7 +122,7 @@ class Tally:
         for row, classes in table.meaning.items():
             found = result.mask(row)
             if not classes:
-                self.taken.append(100 * np.count_nonzero(found) / max(1, foreground))
+                self.taken.append(min(100.0, 100 * np.count_nonzero(found) / max(1, foreground)))
                 continue
             wanted = np.any([truth[name] for name in classes], axis=0)
             if wanted.any():
@@ -167,7 +167,8 @@ def _judged(probe: Probe, tallies: list[Tally], base: dict[str, float]) -> dict[
         judged["unions"] = unions
         good = min(union["dice"] for union in unions) >= UNION_AIM
     measured = rows or unions or taken or probe.name == "order"
-    judged["reached"] = bool(good) if measured and probe.name != "mismatch" else None
+    judged_at_all = measured and probe.name != "mismatch" and any(base.values())  # nothing can be lost of nothing
+    judged["reached"] = bool(good) if judged_at_all else None
     return judged
 
 

@@ -110,6 +110,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    chosen = build_parser().parse_args()
+    parser = build_parser()
+    chosen = parser.parse_args()
+    if not (chosen.encoder / "model.safetensors").is_file() or chosen.output.resolve() == chosen.encoder.resolve():
+        parser.error("give the folder of a text encoder, and another one for the output")
+    if chosen.positions is not None and chosen.positions < 3:
+        parser.error("--positions: a text needs at least 3, for its beginning, a word piece and its end")
     words = chosen.word_list, chosen.dictionary, chosen.without, chosen.fewest
     trim(chosen.encoder, chosen.output, *words, chosen.positions)

@@ -106,7 +106,18 @@ class RunSettings:
             "preprocessing": {**DEFAULT_PREPROCESSING, **preset.preprocessing},
             "augmentation": {**AUGMENTATION, **preset.augmentation},
         }
-        elsewhere = {"self", "kwargs", "text", "shared_text", "preprocessing", "concepts", "regions", "format_version"}
+        # the classes are the rows of the concept table, in its order
+        elsewhere = {
+            "self",
+            "classes",
+            "kwargs",
+            "text",
+            "shared_text",
+            "preprocessing",
+            "concepts",
+            "regions",
+            "format_version",
+        }
         known = {
             "model": set(inspect.signature(BiPVLSegConfig.__init__).parameters) - elsewhere,
             "preprocessing": set(DEFAULT_PREPROCESSING),
@@ -217,6 +228,7 @@ TRAINING_RULES = {
     "seed": Rule("a whole number of at least 0 and below 2**63", lambda v: _whole(v) and 0 <= v < 2**63),
     "validation_overlap": BELOW_ONE,
     "bits": Rule("0 or a whole number from 2 to 8", lambda v: _whole(v) and v in (0, *range(2, 9))),
+    "cache": Rule("memory or a folder", lambda v: isinstance(v, str) and bool(v.strip())),
     "freeze": Rule("a list of names", lambda v: _several(v, TEXT.holds)),
     "rows": Rule("the word all or a dict", lambda v: v == "all" or isinstance(v, dict)),
 }
@@ -224,16 +236,25 @@ STAGES = Rule("a list of different whole numbers from 0 to 4", lambda v: _severa
 TRIPLES = Rule(
     "five lists of three whole numbers of at least 1", lambda v: _several(v, lambda w: _several(w, ONE.holds, 3), 5)
 )
+KERNELS = Rule(
+    "five lists of three odd numbers", lambda v: TRIPLES.holds(v) and all(size % 2 for three in v for size in three)
+)
+STRIDES = Rule(
+    "five lists of three, the first [1,1,1] and the others of 1 or 2",
+    lambda v: TRIPLES.holds(v) and set(v[0]) == {1} and all(step <= 2 for three in v for step in three),
+)
 FIVE = Rule("five whole numbers of at least 1", lambda v: _several(v, ONE.holds, 5))
 FOUR = Rule("four whole numbers of at least 1", lambda v: _several(v, ONE.holds, 4))
 MODEL_RULES = {
     **dict.fromkeys(("in_channels", "feature_size", "window_size", "fusion_depth", "fusion_heads", "fusion_mlp"), ONE),
     **dict.fromkeys(("head_prototypes", "projection_size"), ONE),
     **dict.fromkeys(("use_text", "head_own_words", "auxiliary_head", "class_embeddings", "nested"), FLAG),
-    **dict.fromkeys(("fusion_stages", "vision_self_attention", "auxiliary_levels"), STAGES),
+    **dict.fromkeys(("fusion_stages", "vision_self_attention"), STAGES),
+    "auxiliary_levels": Rule("a list of different whole numbers from 0 to 3", lambda v: STAGES.holds(v) and 4 not in v),
     **dict.fromkeys(("widths", "blocks", "text_stage_ends"), FIVE),
     **dict.fromkeys(("depths", "swin_heads"), FOUR),
-    **dict.fromkeys(("kernels", "strides"), TRIPLES),
+    "kernels": KERNELS,
+    "strides": STRIDES,
     "fusion_attention_ratio": Rule("a number above 0 and up to 1", lambda v: _number(v) and 0 < v <= 1),
     "keep_largest": Rule("a list of names", lambda v: _several(v, TEXT.holds)),
     "unsure_below": SHARE,
