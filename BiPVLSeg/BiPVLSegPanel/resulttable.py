@@ -11,6 +11,9 @@ from BiPVLSegLib.slicer import place_beside
 
 TABLE_ROLE = "BiPVLSeg.table"  # reference of a segmentation node to its table
 _ORGAN_COLUMN = "BiPVLSeg.organColumn"
+_NOTE_COLUMN = (
+    "BiPVLSeg.noteColumn"  # attribute of a table whose note stands before confidence and intensity; once it was last
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def unsureOf(tableNode) -> list[str]:
     table = tableNode.GetTable()
     if table is None or table.GetNumberOfColumns() < 2 or tableNode.GetAttribute(_ORGAN_COLUMN) is None:
         return []
-    remarks = table.GetColumn(table.GetNumberOfColumns() - 1)
+    remarks = table.GetColumn(int(tableNode.GetAttribute(_NOTE_COLUMN) or table.GetNumberOfColumns() - 1))
     organs = table.GetColumn(int(tableNode.GetAttribute(_ORGAN_COLUMN)))
     remarked: dict[str, list[str]] = {}
     for number in range(table.GetNumberOfRows()):
@@ -76,6 +79,7 @@ def fillTable(request, segmentationNode, rows: list[Row]):
         tableNode.SetUseColumnTitleAsColumnHeader(True)
         tableNode.SetLocked(True)
         tableNode.SetAttribute(_ORGAN_COLUMN, _organColumn(byFrame))
+        tableNode.SetAttribute(_NOTE_COLUMN, str(int(_organColumn(byFrame)) + 2))
     finally:
         tableNode.EndModify(wasModifying)
     return tableNode
@@ -119,7 +123,8 @@ def _readRows(tableNode, byFrame: bool) -> list[Row]:
     columns = [table.GetColumn(number) for number in range(count)]
     rows = []
     for number in range(table.GetNumberOfRows()):
-        *frame, organ, volume, intensity, confidence, remark = (column.GetValue(number) for column in columns)
+        *frame, organ, volume, third, confidence, last = (column.GetValue(number) for column in columns)
+        remark, intensity = (third, last) if tableNode.GetAttribute(_NOTE_COLUMN) else (last, third)
         rows.append(Row(frame[0] if byFrame else "", organ, volume, _value(intensity), _value(confidence), remark))
     return rows
 
@@ -134,10 +139,10 @@ def _vtkTable(rows: list[Row], byFrame: bool):
         _addColumn(table, vtk.vtkStringArray(), _("Frame"), [row.indexValue for row in rows])
     _addColumn(table, vtk.vtkStringArray(), _("Organ"), [row.organ for row in rows])
     _addColumn(table, vtk.vtkDoubleArray(), _("Volume (ml)"), [round(row.volumeMl, 2) for row in rows])
+    _addColumn(table, vtk.vtkStringArray(), _("Note"), [row.remark for row in rows])  # in view in a narrow panel, too
     # As text: an organ that was not found has neither, and "nan" tells a reader nothing.
-    _addColumn(table, vtk.vtkStringArray(), _("Mean intensity"), [_number(row.meanIntensity, 1) for row in rows])
     _addColumn(table, vtk.vtkStringArray(), _("Confidence"), [_number(row.confidence, 2) for row in rows])
-    _addColumn(table, vtk.vtkStringArray(), _("Note"), [row.remark for row in rows])
+    _addColumn(table, vtk.vtkStringArray(), _("Mean intensity"), [_number(row.meanIntensity, 1) for row in rows])
     return table
 
 

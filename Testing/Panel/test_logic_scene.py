@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
+import vtk
 from BiPVLSegPanel.results import tableOf, unsureOf
 from BiPVLSegPanel.runstate import State
 from logic_fixtures import *  # noqa: F403
@@ -261,6 +262,24 @@ def test_the_table(logic, segment, worker):
     assert list(outcome.volumesMl.values()) == pytest.approx(volumes)
 
 
+def test_the_table_of_a_scene_of_an_earlier_version_is_read_and_goes_on(segment, worker):
+    """Its note was the last column."""
+    worker.set(confidence={"Left kidney": 0.6})
+    volume = add_ct()
+    node = segment(volume)
+    table = tableOf(node)
+    old = vtk.vtkTable()
+    for name in ("Organ", "Volume (ml)", "Mean intensity", "Confidence", "Note"):
+        old.AddColumn(table.GetTable().GetColumnByName(name))
+    table.SetAndObserveTable(old)
+    table.RemoveAttribute("BiPVLSeg.noteColumn")
+    assert unsureOf(table) == ["Left kidney (unsure)", "Absent (not found)"]
+    worker.set()
+    segment(volume, node, concepts=ORGANS.select("Spleen"))
+    rows = dict(zip(column(table, "Organ"), zip(column(table, "Note"), column(table, "Mean intensity"))))
+    assert rows["Left kidney"] == ("unsure", "150.0") and rows["Absent"] == ("not found", "")
+
+
 def test_a_model_may_have_its_own_limit_of_being_unsure(segment, worker):
     worker.set(confidence={"Left kidney": 0.72, "Spleen": 0.69}, info={"unsure_below": 0.7})
     assert column(tableOf(segment(add_ct())), "Note") == ["", "unsure", "not found"]
@@ -409,7 +428,7 @@ def test_words_that_somebody_wrote_into_the_table_stop_no_run(segment):
     node = segment(volume)
     table = tableOf(node)
     table.SetLocked(False)
-    table.SetCellText(0, 2, "checked by me")
+    table.SetCellText(0, 4, "checked by me")
     segment(volume, node, concepts=ORGANS.select(["Spleen"]))
     assert (
         dict(zip(column(table, "Organ"), column(table, "Mean intensity"), strict=True))["Left kidney"]

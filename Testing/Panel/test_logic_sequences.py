@@ -109,7 +109,7 @@ def test_the_table_of_all_frames(logic, segment, volume):
     node = segment(volume, frames="all", concepts=ORGANS.select(["Spleen", "Absent"]))
     table = tableOf(node).GetTable()
     columns = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
-    assert columns == ["Frame", "Organ", "Volume (ml)", "Mean intensity", "Confidence", "Note"]
+    assert columns == ["Frame", "Organ", "Volume (ml)", "Note", "Confidence", "Mean intensity"]
     rows = [tuple(table.GetColumn(n).GetValue(row) for n in (0, 1)) for row in range(table.GetNumberOfRows())]
     assert rows == [(time, organ) for time in TIMES for organ in ("Spleen", "Absent")]
 
