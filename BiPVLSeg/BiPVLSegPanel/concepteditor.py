@@ -87,6 +87,4 @@ def _colorIcon(color: tuple[int, int, int] | None):
         return qt.QIcon()
     pixmap = qt.QPixmap(16, 16)
     pixmap.fill(qt.QColor(*color))
-    icon = qt.QIcon(pixmap)
-    icon.addPixmap(pixmap, qt.QIcon.Selected)  # not tinted in the selected row
-    return icon
+    return qt.QIcon(pixmap)
