@@ -102,25 +102,21 @@ class ConceptBinding:
         unknown = [name for name in names if fold_name(name) not in known]
         if not unknown:
             return []
-        shown = ", ".join(unknown[:MOST_NAMES]) + (", ..." if len(unknown) > MOST_NAMES else "")
         return [
             _(
                 "Note: the model '{model}' was not trained on these organs: {names}. Do not rely on what it finds there."
-            ).format(model=entry.name, names=shown)
+            ).format(model=entry.name, names=_listed(unknown))
         ]
 
     def _onOrgansThatAreOff(self) -> list[str]:
         """The model knows them badly; its own table does not ask for them."""
-        own = self._modelSection.concepts() or ()
-        off = {fold_name(concept.name) for concept in own if not concept.enabled}
-        rows = self._section.table.rows
+        off, rows = self._modelSection.switchedOff, self._section.table.rows
         names = [row.name.strip() for row in rows if row.enabled and fold_name(row.name) in off]
         if not names:
             return []
-        shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
         return [
             _("Note: the model '{model}' has these organs switched off: {names}. Expect wrong segments.").format(
-                model=self._modelSection.entry.name, names=shown
+                model=self._modelSection.entry.name, names=_listed(names)
             )
         ]
 
@@ -142,3 +138,7 @@ class ConceptBinding:
         self._parameters.parameterNode.SetParameter(DAMAGED_COPY, text)
         logging.warning("BiPVLSeg: %s The text is kept in the parameter %s.", reason, DAMAGED_COPY)
         self._tell(reason + " " + _("A copy of the damaged text stays in the scene."))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")

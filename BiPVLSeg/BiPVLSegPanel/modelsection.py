@@ -31,6 +31,7 @@ class ModelSection:
     def __init__(self, ui, catalogue, dialogs, onModelChanged, stopWorker):
         self.ui = ui
         self.entry = None  # the chosen ModelEntry, or None
+        self.switchedOff: frozenset[str] = frozenset()  # folded names of the organs that its own table does not ask for
         self._catalogue = catalogue
         self._dialogs = dialogs
         self._onModelChanged = onModelChanged
@@ -60,7 +61,10 @@ class ModelSection:
     def show(self) -> None:
         """Puts the model of the parameter node into the list."""
         name = self._parameters.model if self._parameters else ""
-        self.entry = next((entry for entry in self._entries if entry.name == name), None)
+        entry = next((entry for entry in self._entries if entry.name == name), None)
+        if entry is not self.entry:
+            self.entry = entry
+            self.switchedOff = frozenset(fold_name(row.name) for row in self.concepts() or () if not row.enabled)
         wasBlocked = self.ui.modelComboBox.blockSignals(True)
         self.ui.modelComboBox.currentIndex = self._entries.index(self.entry) if self.entry else -1
         self.ui.modelComboBox.blockSignals(wasBlocked)
@@ -106,8 +110,7 @@ class ModelSection:
         elif entry.problem:
             text = entry.problem
         else:
-            off = {fold_name(concept.name) for concept in self.concepts() or () if not concept.enabled}
-            known = [name for name in entry.structures if fold_name(name) not in off]
+            known = [name for name in entry.structures if fold_name(name) not in self.switchedOff]
             text = _("Trained on {modality}. Knows {count} organs: {organs}.").format(
                 modality=entry.modality or _("images of unknown kind"), count=len(known), organs=_shortList(known)
             )

@@ -26,7 +26,7 @@ def roiToRegion(roiNode, volumeNode) -> np.ndarray:
         It is no ROI, not placed yet, has no extent, is inside out, lies beside the volume, or under a transform that
         bends space.
     """
-    if roiNode is None or not roiNode.IsA("vtkMRMLMarkupsROINode"):
+    if not isinstance(roiNode, slicer.vtkMRMLMarkupsROINode):
         raise InputError(_("The region must be an ROI made in the Markups module."))
     name = roiNode.GetName()
     half = np.array(roiNode.GetSize(), float) / 2

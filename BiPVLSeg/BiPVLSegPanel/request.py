@@ -74,10 +74,8 @@ def checkedRequest(
     BiPVLError
         One of them cannot be used, or a package is missing; the sentence says which and what to do.
     """
-    if inputVolume is not None and not _isNode(inputVolume, "vtkMRMLVolumeNode"):
+    if inputVolume is not None and not isinstance(inputVolume, slicer.vtkMRMLVolumeNode):
         raise InputError(_("{value} is no volume; give the node of one.").format(value=_shown(inputVolume)))
-    if roi is not None and not _isNode(roi, "vtkMRMLMarkupsROINode"):
-        raise InputError(_("The region must be an ROI made in the Markups module."))
     grid_of(inputVolume)
     if inputVolume.GetScene() is None:
         raise InputError(
@@ -134,7 +132,7 @@ def _checkedOutput(volumeNode, outputNode, allOfThem: bool) -> bool:
     """Whether the result goes into a segmentation sequence."""
     if outputNode is None:
         return allOfThem
-    if not _isNode(outputNode, "vtkMRMLSegmentationNode"):
+    if not isinstance(outputNode, slicer.vtkMRMLSegmentationNode):
         raise InputError(
             _("{value} is no segmentation; choose a segmentation to update, or none for a new one.").format(
                 value=_shown(outputNode)
@@ -181,10 +179,6 @@ def _checkedConcepts(concepts) -> ConceptSet | None:
         return table.enabled()
     except ConceptError as error:
         raise ConceptError(_("No organ is checked; check at least one.")) from error
-
-
-def _isNode(value, className: str) -> bool:
-    return isinstance(value, slicer.vtkMRMLNode) and bool(value.IsA(className))
 
 
 def _shown(value) -> str:

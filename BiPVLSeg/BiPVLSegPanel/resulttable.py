@@ -11,9 +11,8 @@ from BiPVLSegLib.slicer import place_beside
 
 TABLE_ROLE = "BiPVLSeg.table"  # reference of a segmentation node to its table
 _ORGAN_COLUMN = "BiPVLSeg.organColumn"
-_NOTE_COLUMN = (
-    "BiPVLSeg.noteColumn"  # attribute of a table whose note stands before confidence and intensity; once it was last
-)
+# Attribute of a table whose note stands before confidence and intensity; once it was the last column.
+_NOTE_COLUMN = "BiPVLSeg.noteColumn"
 
 
 @dataclass(frozen=True)

@@ -221,9 +221,8 @@ class PatchDataset(Dataset):
                 make_image = SynthesizeImaged(source.synthesis, preprocessing["intensity"])
                 self.transforms[source.synthesis] = training_transform(*settings, make_image)
         self.volumes: dict[int, dict] = {}
-        self.stamps: dict[
-            int, list[tuple[str, int, int]]
-        ] = {}  # of a DICOM folder they take hundreds of looks at the disk
+        # of a DICOM folder they take hundreds of looks at the disk
+        self.stamps: dict[int, list[tuple[str, int, int]]] = {}
 
     def fill(self, progress=iter, part: int = 0, parts: int = 1) -> list[bool]:
         """Preprocesses every volume now rather than on first use. ``progress`` wraps the iterable (tqdm).

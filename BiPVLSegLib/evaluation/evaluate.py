@@ -90,19 +90,16 @@ def evaluate(
     title = f"{segmenter.name} on {datalist.name}, {split}"
     _remove_pictures(output)
     write_report(output, rows, title, details)
-    intensity = segmenter.config.preprocessing["intensity"]
-    window = (
-        (intensity["lower"], intensity["upper"]) if intensity["mode"] == "window" else None
-    )  # as the model sees a CT
+    intensity = segmenter.config.preprocessing["intensity"]  # a CT is shown as the model sees it
+    window = (intensity["lower"], intensity["upper"]) if intensity["mode"] == "window" else None
     colours = {concept.name: table.color_of(concept) for concept in table}
     cases = {case.name: case for case in labelled.cases}
     for name, place in _chosen(summarise(rows), rows, overlays).items():
         volume, truth = labelled.read(cases[name])
         result = SegmentationResult(found[name].unpacked(), volume.affine, asked)
         masks = {row: result.mask(row) for row in asked.names}
-        title_of = f"{name} ({place})"
-        picture = output / f"{place}_{name}.png"
-        overlay_png(picture, volume.array[0], masks, colours, volume.affine, truth, title_of, window=window)
+        picture, caption = output / f"{place}_{name}.png", f"{name} ({place})"
+        overlay_png(picture, volume.array[0], masks, colours, volume.affine, truth, caption, window=window)
     labelled.complain(output)
     return to_table(summarise(rows), title)
 
