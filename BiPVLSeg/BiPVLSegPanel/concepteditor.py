@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import qt
-
 from BiPVLSegLib.concepts import CONCEPT_FIELDS
 
+from .conceptlist import colorIcon
 from .conceptrow import ConceptRow
 
 
@@ -59,7 +58,7 @@ class ConceptEditor:
         color = row.shownColor() if row is not None else None
         if color != self._color:
             self._color = color
-            self._ui.colorButton.icon = _colorIcon(color)
+            self._ui.colorButton.icon = colorIcon(color)
         self._key = key
         self._showing = False
 
@@ -80,11 +79,3 @@ class ConceptEditor:
         if not self._showing and self._key is not None:
             self._values[field] = text
             self._onEdited(field, text)
-
-
-def _colorIcon(color: tuple[int, int, int] | None):
-    if color is None:
-        return qt.QIcon()
-    pixmap = qt.QPixmap(16, 16)
-    pixmap.fill(qt.QColor(*color))
-    return qt.QIcon(pixmap)

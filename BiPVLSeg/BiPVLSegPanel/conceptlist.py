@@ -149,7 +149,7 @@ class ConceptList:
         item.setFont(font)
         item = widget.item(number, COLOR)
         item.setFlags(flags)
-        item.setData(qt.Qt.DecorationRole, qt.QColor(*color))
+        item.setIcon(colorIcon(color))
         item.setToolTip(_("Colour of the segment: {color}").format(color="#{:02x}{:02x}{:02x}".format(*color)))
         item = widget.item(number, STATE)
         item.setFlags(flags)
@@ -184,3 +184,14 @@ def _line(row: ConceptRow, readOnly: bool) -> tuple:
         states.append(_("not in this model"))
         tips.append(_("Kept because of your texts: the model was not trained with an organ of this name."))
     return name, row.title.strip(), row.enabled, row.shownColor(), ", ".join(states), "\n".join(tips), readOnly
+
+
+def colorIcon(color: tuple[int, int, int] | None):
+    """A square of that colour, the same in a selected row; empty without one."""
+    icon = qt.QIcon()
+    if color is not None:
+        pixmap = qt.QPixmap(16, 16)
+        pixmap.fill(qt.QColor(*color))
+        for mode in (qt.QIcon.Normal, qt.QIcon.Selected):
+            icon.addPixmap(pixmap, mode)
+    return icon

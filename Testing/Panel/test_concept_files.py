@@ -19,8 +19,13 @@ def panel(slicer_app):
 
 
 def colorOf(panel, row: int) -> tuple[int, int, int]:
-    color = panel.list.item(row, COLOR).data(qt.Qt.DecorationRole)
-    return color.red(), color.green(), color.blue()
+    icon = panel.list.item(row, COLOR).icon()
+    normal, selected = (
+        icon.pixmap(16, 16, mode).toImage().pixelColor(8, 8).getRgb()[:3]
+        for mode in (qt.QIcon.Normal, qt.QIcon.Selected)
+    )
+    assert normal == selected, "a selected row tints it"
+    return normal
 
 
 def test_a_click_on_the_colour_changes_it(panel):
