@@ -111,7 +111,6 @@ def test_the_icon(entry, cmake_text, tree):
     assert addresses(cmake_text, "EXTENSION_ICONURL") == [tree.description["ICONURL"]]
     icon = file_behind(tree.description["ICONURL"], entry)
     assert png_size(icon) == (128, 128)
-    assert png_size(icon.with_name("BiPVLSeg256.png")) == (256, 256)
 
 
 def test_the_screenshots(entry, cmake_text, tree):

@@ -16,7 +16,6 @@ pytest_plugins = ["tree_fixture"]
 
 # Whatever is in the folders of the module, the library and the resources is installed, or named here with the reason.
 NOT_INSTALLED = {
-    "BiPVLSeg/Resources/Icons/BiPVLSeg256.png": "for pages about the extension",
     "BiPVLSegLib/comparison/*": "compares trained networks",
     "BiPVLSegLib/data/ct_*.py": "generated bodies, for training",
     "BiPVLSegLib/data/datalist.py": "training and evaluation",
