@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from slicer.i18n import tr as _
 
+from BiPVLSegLib.data.content import COARSE_MM, content_box
 from BiPVLSegLib.data.preprocessing import plan_grid
 from BiPVLSegLib.errors import ModelError
+from BiPVLSegLib.geometry.grid import axis_spacing
 from BiPVLSegLib.geometry.region import BoxRegion
 from BiPVLSegLib.geometry.windows import plan_windows
+from BiPVLSegLib.io.checks import LARGEST
 from BiPVLSegLib.model_store import read_config, whole_folder
 
 # Where nothing was measured yet. The default network took 0.61 s for a window of 96^3 voxels on two cores with bf16 and
@@ -60,17 +63,41 @@ def estimateSeconds(
     return _START_SECONDS + windows * secondsPerWindow * flipCount(preprocessing, flips), windows
 
 
+def lookedAt(volume, modelFolder) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Shape (I, J, K) and affine of what the model looks at in a volume node: all of it, or about what is not air.
+
+    Raises
+    ------
+    BiPVLError
+        Volume or model cannot be used.
+    """
+    from BiPVLSegLib.slicer.volumes import view_of_volume
+
+    voxels, affine = view_of_volume(volume)
+    preprocessing = read_config(modelFolder).get("preprocessing") or {}
+    if not preprocessing.get("crop"):
+        return voxels.shape, affine
+    steps = [max(1, round(COARSE_MM / mm)) for mm in axis_spacing(affine)]
+    few = voxels[tuple(slice(None, None, step) for step in steps)]
+    known = np.abs(few) < LARGEST
+    few = np.where(known, few, few[known].min() if known.any() else 0)
+    try:
+        box = content_box(few[np.newaxis], np.multiply(axis_spacing(affine), steps), preprocessing["intensity"])
+    except (KeyError, TypeError) as error:
+        raise _lacking(modelFolder, error) from error
+    first = [part.start * step for part, step in zip(box, steps)]
+    stop = [min(part.stop * step, n) for part, step, n in zip(box, steps, voxels.shape)]
+    affine[:3, 3] += affine[:3, :3] @ first
+    return tuple(b - a for a, b in zip(first, stop)), affine
+
+
 def countWindows(shape, affine, preprocessing: dict, modelFolder, region=None) -> int:
     """How many windows the worker will run. Raises ModelError where the model does not say how it is used."""
     try:
         grid = plan_grid(shape, affine, preprocessing)
         patch, overlap = preprocessing["patch_size"], preprocessing["overlap"]
     except KeyError as error:
-        raise ModelError(
-            _("The config.json in {folder} lacks {setting}; copy the model folder again.").format(
-                folder=Path(modelFolder), setting=error
-            )
-        ) from error
+        raise _lacking(modelFolder, error) from error
     needed = None
     if region is not None:
         needed = BoxRegion(np.asarray(region)).grown(grid.affine).mask(grid.shape, grid.affine)
@@ -99,6 +126,14 @@ def describeSeconds(seconds: float) -> str:
     if hours <= 1:
         return _("about an hour")
     return _("about {count} hours").format(count=f"{hours:g}")
+
+
+def _lacking(modelFolder, setting) -> ModelError:
+    return ModelError(
+        _("The config.json in {folder} lacks {setting}; copy the model folder again.").format(
+            folder=Path(modelFolder), setting=setting
+        )
+    )
 
 
 def _secondsPerVoxel(encoder, deviceName: str) -> float:

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from BiPVLSegLib.errors import BiPVLError
 
-from .estimate import estimateSeconds, speedKey
+from .estimate import estimateSeconds, lookedAt, speedKey
 from .presentation import SLOW_SECONDS, estimateText
 from .regions import roiToRegion
 from .sequences import frameCount
@@ -35,6 +35,7 @@ class EstimateSection:
         self._flips = False
         self._region = None
         self._regionTags = []
+        self._looked = (None, None)
         self._timer = qt.QTimer(ui.estimateLabel)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MS)
@@ -63,7 +64,7 @@ class EstimateSection:
         computing = self._computingDevice(device)
         try:
             seconds, windows = estimateSeconds(
-                volume,
+                volume if region is not None else self._lookedAt(volume, entry.folder),
                 entry.folder,
                 computing,
                 measured,
@@ -80,6 +81,18 @@ class EstimateSection:
         return estimateText(
             seconds * frames, windows * frames, self._deviceText(computing, unsure, measured), onProcessor
         )
+
+    def _lookedAt(self, volume, modelFolder):
+        """``lookedAt``, which takes a moment, once for each content of the volume."""
+        key = (
+            volume.GetID(),
+            volume.GetMTime(),
+            volume.GetImageData() and volume.GetImageData().GetMTime(),
+            modelFolder,
+        )
+        if key != self._looked[0]:
+            self._looked = key, lookedAt(volume, modelFolder)
+        return self._looked[1]
 
     def _computingDevice(self, device: str) -> str:
         """What "auto" will take, as far as known; the processor where it is not."""

@@ -356,8 +356,8 @@ class PatchDataset(Dataset):
         if label is None:
             raise InputError(f"The training case {case.images[0]} has no label.")
         grid = plan_grid(volume.array.shape[1:], volume.affine, self.preprocessing)
-        image = prepare_image(volume.array, grid, self.preprocessing)
-        return image.half(), labels_to_working_grid(label, grid).to(torch.int16)
+        image, box = prepare_image(volume.array, grid, self.preprocessing)
+        return image.half(), labels_to_working_grid(label, grid)[box].to(torch.int16)
 
 
 def _chances(sources: Sequence[Source], weights: Sequence[float]) -> np.ndarray | None:

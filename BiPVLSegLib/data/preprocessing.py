@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..geometry.grid import WorkingGrid, plan_working_grid
+from ..geometry.grid import Box, WorkingGrid, check_affine, plan_working_grid, three, tilt
+from ..geometry.turned_grid import TurnedGrid, plan_turned_grid
+from .content import content_box
 
 if TYPE_CHECKING:
     import torch
 
 ZSCORE_SAMPLE = 2_000_000  # voxels that suffice for percentiles, mean and spread
+TILTED = 5  # degrees, from which on a volume is turned: below, a network does as well without, and it costs time
 
 
-def plan_grid(shape: tuple[int, int, int], affine: np.ndarray, preprocessing: dict[str, Any]) -> WorkingGrid:
+def plan_grid(
+    shape: tuple[int, int, int], affine: np.ndarray, preprocessing: dict[str, Any]
+) -> WorkingGrid | TurnedGrid:
     """The working grid of a volume under a model's preprocessing settings."""
+    check_affine(affine)
+    if preprocessing.get("body_axes") and tilt(affine) > TILTED:
+        return plan_turned_grid(shape, affine, preprocessing["spacing"])
     return plan_working_grid(
         shape,
         affine,
@@ -25,14 +33,22 @@ def plan_grid(shape: tuple[int, int, int], affine: np.ndarray, preprocessing: di
     )
 
 
-def prepare_image(array: np.ndarray, grid: WorkingGrid, preprocessing: dict[str, Any]) -> torch.Tensor:
-    """Image (C, I, J, K) on its own grid -> normalised float32 tensor (C, D, H, W) on the working grid."""
+def prepare_image(
+    array: np.ndarray, grid: WorkingGrid | TurnedGrid, preprocessing: dict[str, Any]
+) -> tuple[torch.Tensor, Box]:
+    """Image (C, I, J, K) on its own grid -> normalised float32 tensor (C, D, H, W), and the box of the working grid that it is:
+    all of it, or what is not air where the model is to look there alone."""
     from ..geometry.resample import to_working_grid
 
-    image = to_working_grid(array, grid)
+    intensity = preprocessing["intensity"]
+    image = to_working_grid(array, grid, outside=intensity["lower"] if intensity["mode"] == "window" else None)
+    box = three(slice(0, n) for n in grid.shape)
+    if preprocessing.get("crop"):
+        box = content_box(image.numpy(), grid.spacing, intensity)
+        image = image[(slice(None), *box)].contiguous()
     for channel in image:
-        normalise_(channel, preprocessing["intensity"])
-    return image
+        normalise_(channel, intensity)
+    return image, box
 
 
 def normalise_(channel: torch.Tensor, intensity: dict[str, Any]) -> None:

@@ -103,6 +103,8 @@ PRESETS = {
                 "spacing": [3.0, 3.0, 3.0],
                 "intensity": {"mode": "window", "lower": -175, "upper": 250},
                 "patch_size": [96, 80, 48],
+                "body_axes": True,
+                "crop": True,
                 "modality": "CT",
             },
             model={
@@ -156,6 +158,8 @@ PRESETS = {
                 "spacing": [1.75, 1.75, 1.75],
                 "intensity": {"mode": "zscore", "clip": [0.5, 99.5]},
                 "patch_size": [64, 80, 64],
+                "body_axes": True,
+                "crop": True,
                 "mirror_sides": True,
                 "modality": "MR",
             },

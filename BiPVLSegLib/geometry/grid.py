@@ -25,6 +25,7 @@ THICK_SLICE_RATIO = 1.5
 MOST_VOXELS = 2**31
 
 T = TypeVar("T")
+Box = tuple[slice, slice, slice]
 
 
 def three(values: Iterable[T]) -> tuple[T, T, T]:
@@ -77,6 +78,20 @@ class WorkingGrid:
         old, new = self.reoriented_shape[axis], self.shape[axis]
         return (np.arange(old) - (old - 1) / 2) / self.scales[axis] + (new - 1) / 2
 
+    def block_of(self, box: Box) -> Box:
+        """The voxels of the input whose centres lie in the box of this grid; what lies beyond its edge belongs to the edge."""
+        block = [slice(0)] * 3
+        for a, part in enumerate(box):
+            places = np.clip(self.working_positions(a), 0, self.shape[a] - 1)
+            size = self.reoriented_shape[a]
+            first, stop = np.searchsorted(places, (part.start - 0.5, part.stop - 0.5))
+            first = min(first, size - 1)  # of slices that are thicker than the box: the next one
+            stop = max(stop, first + 1)
+            block[self.axes[a]] = (
+                slice(size - int(stop), size - int(first)) if self.flips[a] else slice(int(first), int(stop))
+            )
+        return three(block)
+
     def reorient(self, array: np.ndarray) -> np.ndarray:
         """A view of ``array`` (..., I, J, K) with axes ordered and flipped as on the working grid, not resampled.
 
@@ -98,10 +113,10 @@ def plan_working_grid(
     """Choose the working grid for a volume of ``shape`` (I, J, K) with ``affine`` (voxel -> RAS mm).
 
     The axes are permuted and flipped to the closest right, anterior, superior directions; oblique volumes are not
-    rotated. With ``slice_axis_last`` an axis whose spacing is at least 1.5 times the second largest comes last and the
-    other two keep their order. Then axis ``a`` is resampled to ``spacing[a]`` mm, unless ``spacing[a]`` is None or 0
-    or the own spacing lies within a fraction ``spacing_tolerance[a]`` of it (one number, or a pair for thinner and thicker):
-    such an axis is kept voxel by voxel.
+    rotated (``plan_turned_grid`` does that). With ``slice_axis_last`` an axis whose spacing is at least 1.5 times the second
+    largest comes last and the other two keep their order. Then axis ``a`` is resampled to ``spacing[a]`` mm, unless
+    ``spacing[a]`` is None or 0 or the own spacing lies within a fraction ``spacing_tolerance[a]`` of it (one number, or a pair
+    for thinner and thicker): such an axis is kept voxel by voxel.
 
     Raises GeometryError if ``affine`` has no three independent, finite axes, or the grid would be absurdly large.
     """
@@ -111,7 +126,7 @@ def plan_working_grid(
         raise GeometryError(f"A volume of size {shape} has no three axes to work on.")
     check_affine(affine)
     own = axis_spacing(affine)
-    axes, flips = _closest_ras_axes(affine)
+    axes, flips = closest_ras_axes(affine)
     if slice_axis_last:
         axes, flips = _slice_axis_last(axes, flips, own)
 
@@ -121,11 +136,7 @@ def plan_working_grid(
         size, scale = _resampled_size(shape[axis], own[axis], spacing[a], spacing_tolerance[a])
         new_shape.append(size)
         new_affine[:3, a] = affine[:3, axis] * (-scale if flip else scale)
-    if int(np.prod(new_shape, dtype=object)) > MOST_VOXELS:
-        extent = " x ".join(f"{size * length:.4g}" for size, length in zip(shape, own))
-        raise GeometryError(
-            f"The volume would measure {extent} mm, too large to be resampled; correct the spacing in its header."
-        )
+    check_size(new_shape, np.multiply(shape, own))
     centre = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
     new_affine[:3, 3] = centre - new_affine[:3, :3] @ ((np.array(new_shape) - 1) / 2)
     return WorkingGrid(three(shape), affine, axes, flips, three(new_shape), new_affine)
@@ -159,7 +170,22 @@ def check_affine(affine: np.ndarray) -> None:
         raise GeometryError("The volume's orientation matrix is singular: two of its axes point the same way.")
 
 
-def _closest_ras_axes(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+def check_size(size: Iterable[float], extent: Iterable[float]) -> None:
+    """Raise GeometryError if a grid of ``size`` voxels, for a volume of ``extent`` mm, would be absurdly large."""
+    if np.prod([float(n) for n in size]) > MOST_VOXELS:
+        raise GeometryError(
+            f"The volume would measure {' x '.join(f'{length:.4g}' for length in extent)} mm, too large to be resampled; "
+            "correct the spacing in its header."
+        )
+
+
+def tilt(affine: np.ndarray) -> float:
+    """The largest angle in degrees between an array axis and the closest of R, A and S."""
+    axes = np.asarray(affine)[:3, :3] / axis_spacing(affine)
+    return float(np.degrees(np.arccos(min(1.0, np.abs(axes).max(axis=0).min()))))
+
+
+def closest_ras_axes(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """The assignment of array axes to R, A, S with the largest sum of |cosines|; ties go to the original order."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
 

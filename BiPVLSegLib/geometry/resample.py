@@ -2,7 +2,8 @@
 
 Everything goes slab by slab, so that beyond input and output only some tens of megabytes are needed, and axis by axis
 (see ``axis_sampler``). Where an axis keeps its spacing its voxels are copied, so with no axis resampled the result is
-an exact reordering. At the edges the outermost voxel continues.
+an exact reordering. At the edges the outermost voxel continues. Only a grid that is turned against the volume is sampled
+at points of space.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from .affine_sampler import sample_slabs
 from .axis_sampler import AxisSampler
 from .cropped_grid import CroppedGrid
 from .grid import WorkingGrid
+from .turned_grid import TurnedGrid
 
 # Voxels of one slab of one channel. Slabs that fit the processor's cache are faster than large ones.
 SLAB_VOXELS = 2**21
@@ -22,15 +25,24 @@ SLAB_VOXELS = 2**21
 # to the smaller value (background) loses 10 % of the volume of 15 abdominal organs at 1.5 times, this way 0.5 %.
 NEAREST_BONUS = 1e-3
 
-Grid = WorkingGrid | CroppedGrid
+Grid = WorkingGrid | CroppedGrid | TurnedGrid
 
 
-def to_working_grid(array: np.ndarray, grid: WorkingGrid) -> torch.Tensor:
+def to_working_grid(array: np.ndarray, grid: WorkingGrid | TurnedGrid, outside: float | None = None) -> torch.Tensor:
     """Resample ``array`` (C, I, J, K), any real dtype, to ``grid``: torch.float32 (C, D, H, W).
 
     Linear; an axis that gets more than 1.5 times coarser is area-averaged, so that noise and thin bright lines do not
-    alias.
+    alias. ``outside`` is what a turned grid has around the volume; None: the smallest value of each channel.
     """
+    if isinstance(grid, TurnedGrid):
+        parallel = grid.parallel()
+        result = torch.empty((len(array), *grid.shape), dtype=torch.float32)
+        matrix = np.linalg.inv(parallel.affine) @ grid.affine
+        image = to_working_grid(array, parallel)
+        around = image.amin((1, 2, 3)) if outside is None else torch.full((len(image),), float(outside))
+        for slab, found, beyond in sample_slabs(image, matrix, grid.shape):
+            result[:, slab] = torch.where(beyond, around[:, None, None, None], found)
+        return result
     view = grid.reorient(array)
     samplers = _samplers_to_working(grid)
     result = torch.empty((len(array), *grid.shape), dtype=torch.float32)
@@ -46,14 +58,16 @@ def to_working_grid(array: np.ndarray, grid: WorkingGrid) -> torch.Tensor:
     return result
 
 
-def labels_to_working_grid(labels: np.ndarray, grid: WorkingGrid) -> torch.Tensor:
+def labels_to_working_grid(labels: np.ndarray, grid: WorkingGrid | TurnedGrid) -> torch.Tensor:
     """Resample integer ``labels`` (I, J, K) to ``grid``: torch.int64 (D, H, W).
 
     Each label's 0/1 map is resampled like an image (area-averaged where the grid gets coarser) and the largest wins;
     equals go to the label of the nearest voxel. Brought back to the input grid this gave a higher mean Dice than
     nearest neighbour at every factor from 1.3 to 3 (45 FreeSurfer structures at 2.0: 0.825 against 0.785, 15 abdominal
-    organs: 0.890 against 0.861) and lost no structure that nearest neighbour keeps.
+    organs: 0.890 against 0.861) and lost no structure that nearest neighbour keeps. A turned grid has 0 around the volume.
     """
+    if isinstance(grid, TurnedGrid):
+        return _labels_to_turned_grid(labels, grid)
     view = grid.reorient(labels)
     samplers = _samplers_to_working(grid)
     result = torch.zeros(grid.shape, dtype=torch.int64)
@@ -76,10 +90,16 @@ def labelmap_on_input_grid(scores: torch.Tensor, grid: Grid, exclusive: bool = T
     first where several are equal: (I, J, K) uint8, or uint16 beyond 255 classes. Otherwise ``scores`` (N, D, H, W) are
     independent probabilities and a class is where its own exceeds 0.5: (N, I, J, K) uint8.
 
-    Any float dtype; interpolation is done in float32 on the device of ``scores``.
+    Any float dtype; interpolation is done in float32 on the device of ``scores``. Voxels around a turned grid are background.
     """
+    dtype = np.uint8 if len(scores) <= 256 or not exclusive else np.uint16
+    if isinstance(grid, TurnedGrid):
+        result = np.zeros(grid.input_shape if exclusive else (len(scores), *grid.input_shape), dtype=dtype)
+        for slab, found, beyond in sample_slabs(scores, np.linalg.inv(grid.to_input), grid.input_shape):
+            won = found.argmax(0) if exclusive else found > 0.5
+            result[..., slab, :, :] = won.masked_fill_(beyond.to(won.device), 0).cpu().numpy()
+        return result
     if exclusive:
-        dtype = np.uint8 if len(scores) <= 256 else np.uint16
         result = np.zeros(grid.input_shape, dtype=dtype)
         view = grid.reorient(result)
         for start, stop, samplers, slab in _score_slabs(scores, grid):
@@ -93,7 +113,7 @@ def labelmap_on_input_grid(scores: torch.Tensor, grid: Grid, exclusive: bool = T
             view[start:stop] = best.index.cpu().numpy().astype(dtype)
         return result
 
-    result = np.zeros((len(scores), *grid.input_shape), dtype=np.uint8)
+    result = np.zeros((len(scores), *grid.input_shape), dtype=dtype)
     view = grid.reorient(result)
     for start, stop, samplers, slab in _score_slabs(scores, grid):
         for index in range(len(slab)):
@@ -106,10 +126,27 @@ def labelmap_on_input_grid(scores: torch.Tensor, grid: Grid, exclusive: bool = T
 def scores_on_input_grid(scores: torch.Tensor, grid: Grid) -> np.ndarray:
     """Interpolate ``scores`` (N, D, H, W) linearly to the input grid: numpy float32 (N, I, J, K)."""
     result = np.empty((len(scores), *grid.input_shape), dtype=np.float32)
+    if isinstance(grid, TurnedGrid):
+        for slab, found, beyond in sample_slabs(scores, np.linalg.inv(grid.to_input), grid.input_shape):
+            result[:, slab] = found.masked_fill_(beyond.to(found.device), 0).cpu().numpy()
+        return result
     view = grid.reorient(result)
     for start, stop, samplers, slab in _score_slabs(scores, grid):
         for index in range(len(slab)):
             view[index, start:stop] = _apply(samplers, slab[index]).cpu().numpy()
+    return result
+
+
+def _labels_to_turned_grid(labels: np.ndarray, grid: TurnedGrid) -> torch.Tensor:
+    parallel = grid.parallel()
+    source = labels_to_working_grid(labels, parallel)
+    matrix = np.linalg.inv(parallel.affine) @ grid.affine
+    result, best = torch.zeros(grid.shape, dtype=torch.int64), torch.zeros(grid.shape)
+    for value in source.unique().tolist():
+        for slab, (share,), beyond in sample_slabs((source == value)[None].float(), matrix, grid.shape):
+            wins = (share > best[slab]) & ~beyond
+            result[slab][wins] = value
+            best[slab][wins] = share[wins]
     return result
 
 
@@ -172,7 +209,9 @@ def _apply(samplers: list[AxisSampler] | tuple[AxisSampler, ...], values: torch.
     return values
 
 
-def _score_slabs(scores: torch.Tensor, grid: Grid) -> Iterator[tuple[int, int, tuple[AxisSampler, ...], torch.Tensor]]:
+def _score_slabs(
+    scores: torch.Tensor, grid: WorkingGrid | CroppedGrid
+) -> Iterator[tuple[int, int, tuple[AxisSampler, ...], torch.Tensor]]:
     """Slabs of the reoriented input grid across its first axis: (start, stop, samplers, scores float32)."""
     if scores.ndim != 4 or tuple(scores.shape[1:]) != grid.shape:
         raise ValueError(f"scores of shape {tuple(scores.shape)} do not lie on a working grid of {grid.shape}")

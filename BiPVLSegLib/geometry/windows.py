@@ -55,7 +55,10 @@ def window_starts(size: int, patch: int, overlap: float) -> list[int]:
 def plan_windows(
     shape: Sequence[int], patch: Sequence[int], overlap: float, needed: np.ndarray | None = None
 ) -> WindowPlan:
-    """The windows over an image of ``shape``; of these only those that touch a voxel where ``needed`` (bool, ``shape``)."""
+    """The windows over an image of ``shape``; of these only those that touch a voxel where ``needed`` (bool, ``shape``).
+
+    Where nothing is needed none is run, and the block is one window's.
+    """
     size = [max(n, p) for n, p in zip(shape, patch, strict=True)]
     before = [(n - m) // 2 for n, m in zip(size, shape, strict=True)]
     starts = [window_starts(n, p, overlap) for n, p in zip(size, patch, strict=True)]
@@ -67,7 +70,7 @@ def plan_windows(
             run[index] = needed[window].any()
     block, kept = [], []
     for axis in range(3):
-        used = np.flatnonzero(run.any(axis=tuple(a for a in range(3) if a != axis)))
+        used = np.flatnonzero(run.any(axis=tuple(a for a in range(3) if a != axis))) if run.any() else [0]
         block.append(slice(starts[axis][used[0]], starts[axis][used[-1]] + patch[axis]))
         kept.append(slice(used[0], used[-1] + 1))
     return WindowPlan(

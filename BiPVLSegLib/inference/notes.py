@@ -8,11 +8,12 @@ import numpy as np
 
 from ..concepts import fold_name
 from ..concepts.sides import mirrored, side_of
+from ..data.preprocessing import TILTED
+from ..geometry.grid import tilt
 from ..io.volume import Volume
 from .rows import Rows
 
 CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
-TILTED = 10  # degrees
 FEW_VALUES = 12  # a quantised image has more, a label map seldom
 
 
@@ -57,11 +58,8 @@ def _of_image(volume: Volume, modality: str) -> list[str]:
 
 def _of_place(volume: Volume, rows: Rows) -> list[str]:
     """Models that were trained with images along the axes of the body (not mirrored along all of them) do worse on others."""
-    if len(rows.config.preprocessing["flip_axes"]) == 3:
-        return []
-    axes = volume.affine[:3, :3] / volume.spacing
-    degrees = float(np.degrees(np.arccos(min(1.0, np.abs(axes).max(0).min()))))
-    if degrees <= TILTED:
+    preprocessing, degrees = rows.config.preprocessing, tilt(volume.affine)
+    if preprocessing["body_axes"] or len(preprocessing["flip_axes"]) == 3 or degrees <= TILTED:
         return []
     return [
         f"The volume is tilted by {degrees:.0f} degrees against the axes of the body, which this model was not trained on: "

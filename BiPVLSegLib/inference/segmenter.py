@@ -20,6 +20,7 @@ from ..errors import ConceptError, DeviceError, GeometryError, InputError, NotEn
 from ..geometry.grid import WorkingGrid
 from ..geometry.region import BoxRegion
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
+from ..geometry.turned_grid import TurnedGrid
 from ..geometry.windows import check_overlap
 from ..io.limits import available_memory
 from ..io.volume import Volume
@@ -131,9 +132,10 @@ class Segmenter:
         cancel.check()
         report(Progress("preparing"))
         overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
-        part = self._plan(volume, overlap, region)
+        grid = self._grid(volume)
+        image, box = prepare_image(volume.array, grid, self.config.preprocessing)
+        part = plan_part(grid, box, self.config.preprocessing["patch_size"], overlap, region)
         asked = self._asked_within_memory(rows, part, len(table) if probabilities else 0, notes)
-        image = prepare_image(volume.array, part.whole, self.config.preprocessing)
         cancel.check()
         mirror = self._mirror(rows, asked) if flips and self.config.preprocessing["mirror_sides"] else None
         logits, device, dtype = self._run_with_fallback(
@@ -315,39 +317,37 @@ class Segmenter:
         yield self.device, 1, cpu, "The GPU's memory is short: the windows are put together in main memory."
         yield cpu, 1, cpu, "The GPU's memory does not hold one window: going on with the processor, which is slower."
 
-    def _plan(self, volume: Volume, overlap: float, region: BoxRegion | None) -> Part:
-        """Raises GeometryError where the volume is none of a patient, or the region lies beside it."""
+    def _grid(self, volume: Volume) -> WorkingGrid | TurnedGrid:
+        """Raises GeometryError where the volume is none of a patient, NotEnoughMemoryError where its image does not fit."""
         try:
             grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
         except GeometryError as error:
             raise GeometryError(f"'{volume.source}': {error}") from error
         check_field_of_view(volume, grid)
-        return plan_part(grid, self.config.preprocessing["patch_size"], overlap, region)
+        _check_memory(self._memory_of_image(grid))
+        return grid
+
+    def _memory_of_image(self, grid: WorkingGrid | TurnedGrid) -> float:
+        return float(np.prod(grid.shape, dtype=float)) * 8 * self.config.in_channels
 
     def _asked_within_memory(self, rows: Rows, part: Part, maps: int, notes: list[str]) -> list[Concept]:
         """What the network is asked for: without the rows that nobody wants to see where the memory is short."""
         asked = rows.asked()
         try:
-            self._check_memory(part, len(asked), maps)
+            _check_memory(self._memory(part, len(asked), maps))
         except NotEnoughMemoryError:
             asked = rows.asked(alone=True)
-            self._check_memory(part, len(asked), maps)
+            _check_memory(self._memory(part, len(asked), maps))
             _tell(notes, _ALONE_NOTE)
         return asked
 
-    def _check_memory(self, part: Part, rows: int, maps: int) -> None:
-        """Refuses at once what main memory cannot hold: blended logits, image, weights and the result with its ``maps`` of
-        probabilities, which are kept in two sizes and, of a region, in a third."""
-        voxels, image = (float(np.prod(grid.shape, dtype=float)) for grid in (part.grid, part.whole))
-        need = voxels * 4 * (rows + 3) + image * 8 * self.config.in_channels
+    def _memory(self, part: Part, rows: int, maps: int) -> float:
+        """Bytes for the blended logits, the image, weights and the result with its ``maps`` of probabilities, which are kept
+        in two sizes and, of a part, in a third."""
+        voxels = float(np.prod(part.grid.shape, dtype=float))
         whole, block = (float(np.prod(grid.input_shape, dtype=float)) for grid in (part.whole, part.grid))
-        need += whole * 4 + maps * 4 * (voxels + block + (whole if part.grid is not part.whole else 0))
-        available = available_memory()
-        if available is not None and need > available:
-            raise NotEnoughMemoryError(
-                f"Segmenting this volume takes about {need / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are "
-                "free; choose a region, ask for fewer organs at a time, or close other programs."
-            )
+        need = voxels * 4 * (rows + 3) + self._memory_of_image(part.whole)
+        return need + whole * 4 + maps * 4 * (voxels + block + (whole if part.grid is not part.whole else 0))
 
     # ---- result ----------------------------------------------------------------------------------------------------
 
@@ -430,7 +430,17 @@ def _check_options(frame: int | None, overlap: float | None, batch_size: int | N
         raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
 
 
-def check_field_of_view(volume: Volume, grid: WorkingGrid) -> None:
+def _check_memory(need: float) -> None:
+    """Refuses at once what main memory cannot hold."""
+    available = available_memory()
+    if available is not None and need > available:
+        raise NotEnoughMemoryError(
+            f"Segmenting this volume takes about {need / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free; "
+            "choose a region, ask for fewer organs at a time, or close other programs."
+        )
+
+
+def check_field_of_view(volume: Volume, grid: WorkingGrid | TurnedGrid) -> None:
     """Refuses spacings that no patient scan has; a wrong unit (metres, microns) is the usual reason.
 
     Raises:

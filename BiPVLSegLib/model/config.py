@@ -16,6 +16,8 @@ DEFAULT_PREPROCESSING: dict[str, Any] = {
         0.0,
     ],  # an axis within this fraction (or pair: thinner, thicker) of its working spacing is kept
     "slice_axis_last": False,  # slice stacks: the thickest axis becomes the last working axis
+    "body_axes": False,  # volumes that are tilted by more than 5 degrees are turned to R, A and S
+    "crop": False,  # the air around the patient is left out
     "intensity": {"mode": "zscore"},  # "zscore" (of non-zero voxels) or "window" with lower and upper
     "patch_size": [96, 96, 96],
     "overlap": 0.5,

@@ -268,7 +268,7 @@ PREPROCESSING_RULES = {
     "spacing_tolerance": Rule(
         "three numbers of at least 0, or pairs of them (thinner, thicker)", lambda v: _several(v, _tolerance, 3)
     ),
-    "slice_axis_last": FLAG,
+    **dict.fromkeys(("slice_axis_last", "body_axes", "crop"), FLAG),
     "intensity": Rule(
         "{'mode': 'window', 'lower': a, 'upper': b} with a below b, or {'mode': 'zscore'}, which may have "
         "'clip': [low, high] in percent",
@@ -314,6 +314,11 @@ def _check_flips(preprocessing: Mapping[str, Any]) -> None:
         raise TrainingError(
             f"The setting preprocessing.always_flip must be some of preprocessing.flip_axes, {list(flip_axes)}, not {always}: "
             "the network has not seen the mirror images of others."
+        )
+    if preprocessing["body_axes"] and preprocessing["slice_axis_last"]:
+        raise TrainingError(
+            "The settings preprocessing.body_axes and preprocessing.slice_axis_last contradict each other: slices lie along the "
+            "volume's own axes."
         )
     if preprocessing["mirror_sides"] and (0 in flip_axes or preprocessing["slice_axis_last"]):
         raise TrainingError(

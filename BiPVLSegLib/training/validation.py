@@ -46,7 +46,8 @@ class Validator:
             self._told.add(id(mapping))
             warn_of_nameless(nameless, case.label)
         grid = plan_grid(volume.array.shape[1:], volume.affine, preprocessing)
-        return prepare_image(volume.array, grid, preprocessing).half(), labels_to_working_grid(label, grid).short()
+        image, box = prepare_image(volume.array, grid, preprocessing)
+        return image.half(), labels_to_working_grid(label, grid)[box].short()
 
     def __call__(self) -> dict[str, float]:
         """Mean Dice per class over the volumes in which it occurs, and "dice/mean"; empty without validation volumes.

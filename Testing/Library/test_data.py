@@ -236,8 +236,8 @@ def test_channels_are_normalised_one_by_one_and_the_input_stays() -> None:
     array = np.stack([heart(0)[0], 100 * heart(1)[0]])
     before = array.copy()
     grid = plan_grid(array.shape[1:], np.diag([1.5, 1.5, 10.0, 1.0]), PREPROCESSING)
-    tensor = prepare_image(array, grid, PREPROCESSING)
-    assert tensor.shape == array.shape
+    tensor, box = prepare_image(array, grid, PREPROCESSING)
+    assert tensor.shape == array.shape and box == tuple(slice(0, n) for n in grid.shape)
     assert torch.allclose(tensor.mean((1, 2, 3)), torch.zeros(2), atol=1e-4)
     assert torch.allclose(tensor.std((1, 2, 3)), torch.ones(2), atol=1e-3)
     assert np.array_equal(array, before)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from BiPVLSegPanel.estimate import countWindows, describeSeconds, estimateSeconds, flipCount
+from BiPVLSegPanel.estimate import countWindows, describeSeconds, estimateSeconds, flipCount, lookedAt
 from monai.data.utils import dense_patch_slices
 from monai.inferers.utils import _get_scan_interval
-from sample_volumes import add_phantom
+from sample_volumes import add_phantom, add_volume
 
-from BiPVLSegLib.data.preprocessing import plan_grid
+from BiPVLSegLib.data.preprocessing import plan_grid, prepare_image
 from BiPVLSegLib.errors import ModelError
 from BiPVLSegLib.inference.sliding_window import count_windows
 from BiPVLSegLib.model_store import find_model, read_config
@@ -76,6 +78,26 @@ def test_of_a_volume_node(slicer_app):
     volume = add_phantom()
     windows = estimateSeconds(volume, MODEL, "cpu")[1]
     assert windows == estimateSeconds(((64, 64, 6), diagonal(3, 3, 10)), MODEL, "cpu")[1]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_air_around_the_patient_is_not_counted(slicer_app, tmp_path, turned):
+    settings = {"spacing": [1.5] * 3, "spacing_tolerance": [0] * 3, "slice_axis_last": False, "patch_size": [48] * 3}
+    settings |= {"overlap": 0.5, "intensity": {"mode": "zscore"}, "body_axes": True, "crop": True}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bipvlseg", "preprocessing": settings}))
+    head = np.random.default_rng(0).normal(3, 1, (150, 160, 140)).clip(0)  # noise in the air
+    head[40:120, 10:100, 30:110] += 100
+    affine = diagonal(1, 1, 1.2)
+    affine[:2, :2] = [[0.8, -0.6], [0.6, 0.8]] if turned else np.eye(2)
+    volume = add_volume(np.where(head < 0.1, np.nan, head), affine, "Head")  # some have voxels without intensity
+    grid = plan_grid(head.shape, affine, settings)
+    size = prepare_image(head[None], grid, settings)[0].shape[1:]
+    run = count_windows(size, settings["patch_size"], settings["overlap"])
+    expected = estimateSeconds(lookedAt(volume, tmp_path), tmp_path, "cpu")[1]
+    assert run <= expected <= 2 * run, "of a turned volume it is the box that is turned"
+    assert turned or expected == run
+    assert expected < 0.7 * estimateSeconds(volume, tmp_path, "cpu")[1]
+    assert lookedAt(volume, MODEL)[0] == head.shape, "this model looks at everything"
 
 
 def test_a_model_that_does_not_say_how_it_is_used(tmp_path):
