@@ -35,18 +35,13 @@ def three(values: Iterable[T]) -> tuple[T, T, T]:
 
 
 @dataclass(frozen=True, eq=False)
-class WorkingGrid:
-    """A grid parallel to the input's own axes, reordered, flipped and resampled.
-
-    Working axis ``a`` is input axis ``axes[a]``, run backwards if ``flips[a]``.
-    ``shape`` is the working grid's size and ``affine`` (4x4) takes its voxel indices to RAS mm.
+class GridForInput:
+    """``shape`` is the working grid's size and ``affine`` (4x4) takes its voxel indices to RAS mm.
     ``input_shape`` and ``input_affine`` describe the grid it was made for.
     """
 
     input_shape: tuple[int, int, int]
     input_affine: np.ndarray
-    axes: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
     shape: tuple[int, int, int]
     affine: np.ndarray
 
@@ -54,6 +49,17 @@ class WorkingGrid:
     def spacing(self) -> tuple[float, float, float]:
         """Working voxel size in mm along D, H, W."""
         return axis_spacing(self.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingGrid(GridForInput):
+    """A grid parallel to the input's own axes, reordered, flipped and resampled.
+
+    Working axis ``a`` is input axis ``axes[a]``, run backwards if ``flips[a]``.
+    """
+
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
 
     @property
     def reoriented_shape(self) -> tuple[int, int, int]:
@@ -139,7 +145,7 @@ def plan_working_grid(
     check_size(new_shape, np.multiply(shape, own))
     centre = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
     new_affine[:3, 3] = centre - new_affine[:3, :3] @ ((np.array(new_shape) - 1) / 2)
-    return WorkingGrid(three(shape), affine, axes, flips, three(new_shape), new_affine)
+    return WorkingGrid(three(shape), affine, three(new_shape), new_affine, axes, flips)
 
 
 # Of the shortest side of a voxel: how far channels, or a label and its image, may lie apart, for headers are rounded.
@@ -153,8 +159,13 @@ def axis_spacing(affine: np.ndarray) -> tuple[float, float, float]:
 
 def largest_distance(shape: Sequence[int], one: np.ndarray, other: np.ndarray) -> float:
     """How far apart in mm two affines (4, 4) put a voxel of a volume of this shape (I, J, K), at most: at one of its corners."""
-    corners = np.array([[*np.multiply(ends, np.subtract(shape, 1)), 1] for ends in np.ndindex(2, 2, 2)])
-    return float(np.linalg.norm((corners @ (np.asarray(one) - other).T)[:, :3], axis=1).max())
+    ends = corners(np.zeros(3), np.subtract(shape, 1))
+    return float(np.linalg.norm((ends @ (np.asarray(one) - other).T)[:, :3], axis=1).max())
+
+
+def corners(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The corners of a box, for a 4x4 affine: (8, 4)."""
+    return np.array([[*np.where(ends, high, low), 1] for ends in np.ndindex(2, 2, 2)])
 
 
 def check_affine(affine: np.ndarray) -> None:

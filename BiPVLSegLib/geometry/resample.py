@@ -26,6 +26,7 @@ SLAB_VOXELS = 2**21
 NEAREST_BONUS = 1e-3
 
 Grid = WorkingGrid | CroppedGrid | TurnedGrid
+Slabs = Iterator[tuple[slice, torch.Tensor, torch.Tensor]]  # as sample_slabs gives them
 
 
 def to_working_grid(array: np.ndarray, grid: WorkingGrid | TurnedGrid, outside: float | None = None) -> torch.Tensor:
@@ -37,10 +38,9 @@ def to_working_grid(array: np.ndarray, grid: WorkingGrid | TurnedGrid, outside: 
     if isinstance(grid, TurnedGrid):
         parallel = grid.parallel()
         result = torch.empty((len(array), *grid.shape), dtype=torch.float32)
-        matrix = np.linalg.inv(parallel.affine) @ grid.affine
         image = to_working_grid(array, parallel)
         around = image.amin((1, 2, 3)) if outside is None else torch.full((len(image),), float(outside))
-        for slab, found, beyond in sample_slabs(image, matrix, grid.shape):
+        for slab, found, beyond in _slabs_of_turned(image, parallel, grid):
             result[:, slab] = torch.where(beyond, around[:, None, None, None], found)
         return result
     view = grid.reorient(array)
@@ -95,7 +95,7 @@ def labelmap_on_input_grid(scores: torch.Tensor, grid: Grid, exclusive: bool = T
     dtype = np.uint8 if len(scores) <= 256 or not exclusive else np.uint16
     if isinstance(grid, TurnedGrid):
         result = np.zeros(grid.input_shape if exclusive else (len(scores), *grid.input_shape), dtype=dtype)
-        for slab, found, beyond in sample_slabs(scores, np.linalg.inv(grid.to_input), grid.input_shape):
+        for slab, found, beyond in _slabs_of_input(scores, grid):
             won = found.argmax(0) if exclusive else found > 0.5
             result[..., slab, :, :] = won.masked_fill_(beyond.to(won.device), 0).cpu().numpy()
         return result
@@ -127,7 +127,7 @@ def scores_on_input_grid(scores: torch.Tensor, grid: Grid) -> np.ndarray:
     """Interpolate ``scores`` (N, D, H, W) linearly to the input grid: numpy float32 (N, I, J, K)."""
     result = np.empty((len(scores), *grid.input_shape), dtype=np.float32)
     if isinstance(grid, TurnedGrid):
-        for slab, found, beyond in sample_slabs(scores, np.linalg.inv(grid.to_input), grid.input_shape):
+        for slab, found, beyond in _slabs_of_input(scores, grid):
             result[:, slab] = found.masked_fill_(beyond.to(found.device), 0).cpu().numpy()
         return result
     view = grid.reorient(result)
@@ -140,14 +140,21 @@ def scores_on_input_grid(scores: torch.Tensor, grid: Grid) -> np.ndarray:
 def _labels_to_turned_grid(labels: np.ndarray, grid: TurnedGrid) -> torch.Tensor:
     parallel = grid.parallel()
     source = labels_to_working_grid(labels, parallel)
-    matrix = np.linalg.inv(parallel.affine) @ grid.affine
     result, best = torch.zeros(grid.shape, dtype=torch.int64), torch.zeros(grid.shape)
     for value in source.unique().tolist():
-        for slab, (share,), beyond in sample_slabs((source == value)[None].float(), matrix, grid.shape):
+        for slab, (share,), beyond in _slabs_of_turned((source == value)[None].float(), parallel, grid):
             wins = (share > best[slab]) & ~beyond
             result[slab][wins] = value
             best[slab][wins] = share[wins]
     return result
+
+
+def _slabs_of_turned(values: torch.Tensor, parallel: WorkingGrid, grid: TurnedGrid) -> Slabs:
+    return sample_slabs(values, np.linalg.inv(parallel.affine) @ grid.affine, grid.shape)
+
+
+def _slabs_of_input(scores: torch.Tensor, grid: TurnedGrid) -> Slabs:
+    return sample_slabs(scores, np.linalg.inv(grid.affine) @ grid.input_affine, grid.input_shape)
 
 
 class _LargestOf:

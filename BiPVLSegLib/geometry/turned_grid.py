@@ -7,27 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .grid import Box, WorkingGrid, axis_spacing, check_affine, check_size, closest_ras_axes, plan_working_grid, three
+from .grid import (
+    Box,
+    GridForInput,
+    WorkingGrid,
+    axis_spacing,
+    check_affine,
+    check_size,
+    closest_ras_axes,
+    corners,
+    plan_working_grid,
+    three,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class TurnedGrid:
-    """A grid along R, A and S around a volume of ``input_shape`` with ``input_affine``; the rest as in ``WorkingGrid``."""
-
-    input_shape: tuple[int, int, int]
-    input_affine: np.ndarray
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Working voxel size in mm along R, A, S."""
-        return axis_spacing(self.affine)
-
-    @property
-    def to_input(self) -> np.ndarray:
-        """(4, 4) from working to input voxel indices."""
-        return np.linalg.inv(self.input_affine) @ self.affine
+class TurnedGrid(GridForInput):
+    """A grid along R, A and S around the volume it was made for."""
 
     def parallel(self) -> WorkingGrid:
         """The input's own axes, no finer than this grid: volumes are averaged onto it first, so that nothing aliases."""
@@ -35,9 +31,8 @@ class TurnedGrid:
 
     def block_of(self, box: Box) -> Box:
         """The smallest block of the input that holds what lies in the box of this grid, of at least one voxel."""
-        faces = np.array([(part.start - 0.5, part.stop - 0.5) for part in box])
-        corners = np.array([[*(faces[a, end] for a, end in enumerate(ends)), 1] for ends in np.ndindex(2, 2, 2)])
-        places = (corners @ self.to_input.T)[:, :3]
+        ends = corners([part.start - 0.5 for part in box], [part.stop - 0.5 for part in box])
+        places = (ends @ (np.linalg.inv(self.input_affine) @ self.affine).T)[:, :3]
         first = np.ceil(places.min(axis=0)).clip(0, np.subtract(self.input_shape, 1)).astype(int)
         stop = (np.floor(places.max(axis=0)) + 1).clip(first + 1, self.input_shape).astype(int)
         return three(slice(int(a), int(b)) for a, b in zip(first, stop, strict=True))
@@ -66,9 +61,8 @@ def plan_turned_grid(shape: Sequence[int], affine: np.ndarray, spacing: Sequence
     check_affine(affine)
     own, (axes, _) = axis_spacing(affine), closest_ras_axes(affine)
     wanted = np.array([length or own[axes[a]] for a, length in enumerate(spacing)])
-    ends = np.array([[*(end * n - 0.5 for end, n in zip(ends, shape)), 1] for ends in np.ndindex(2, 2, 2)])
-    corners = (ends @ affine.T)[:, :3]
-    low, high = corners.min(axis=0), corners.max(axis=0)
+    places = (corners(np.full(3, -0.5), np.subtract(shape, 0.5)) @ affine.T)[:, :3]
+    low, high = places.min(axis=0), places.max(axis=0)
     size = np.maximum(1, np.ceil((high - low) / wanted - 1e-6))
     check_size(size, high - low)
     turned = np.diag([*wanted, 1.0])
