@@ -16,7 +16,8 @@ nox.options.reuse_existing_virtualenvs = True
 DEFAULTS = {"5.12": ["--durations=5"], "5.13": ["--durations=5", "-m", "not clicks"]}
 CORES = os.cpu_count() or 1
 WORKERS = min(4, CORES)  # each holds a model or two: up to 2 GB
-SHARED = ("-n", str(WORKERS), "--dist", "loadfile")  # a file's tests share what its fixtures have trained
+# A file's tests share what its fixtures have made. In the order given: otherwise long files of few tests come last, alone.
+SHARED = ("-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder")
 RIG, PANEL, PACKAGING = (Path("Testing") / name for name in ("SlicerRig", "Panel", "Packaging"))
 
 
@@ -46,6 +47,6 @@ def slicer(session: nox.Session, version: str) -> None:
     """
     session.install("-q", "-c", "constraints.txt", "-r", str(RIG / f"requirements-{version}.txt"), "-e", ".")
     session.install("-q", "--no-deps", "trame-slicer")
-    session.install("-q", "-c", "constraints.txt", "cmake")  # for the installed module
-    tests = (RIG, PANEL, PACKAGING / "test_module_in_slicer.py")
-    session.run("python", "-m", "pytest", *map(str, tests), *(session.posargs or DEFAULTS[version]))
+    session.install("-q", "-c", "constraints.txt", "cmake", "pytest-xdist")  # for the installed module; all cores
+    tests = (PACKAGING / "test_module_in_slicer.py", RIG, PANEL)
+    session.run("python", "-m", "pytest", *map(str, tests), *SHARED, *(session.posargs or DEFAULTS[version]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .grid import WorkingGrid, three
+from .grid import WorkingGrid, moved, three
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,10 @@ class CroppedGrid:
     @property
     def shape(self) -> tuple[int, int, int]:
         return three(part.stop - part.start for part in self.working)
+
+    @property
+    def affine(self) -> np.ndarray:
+        return moved(self.whole.affine, self.working)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -228,3 +228,10 @@ def _resampled_size(
     if not target or -max(thinner, SAME_SPACING) <= own / target - 1.0 <= max(thicker, SAME_SPACING):
         return size, 1.0
     return max(1, int(np.floor(size * own / target + 0.5))), target / own
+
+
+def moved(affine: np.ndarray, box: Box) -> np.ndarray:
+    """The affine of a box of the grid that has ``affine``."""
+    result = affine.copy()
+    result[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+    return result

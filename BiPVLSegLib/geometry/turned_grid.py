@@ -16,6 +16,7 @@ from .grid import (
     check_size,
     closest_ras_axes,
     corners,
+    moved,
     plan_working_grid,
     three,
 )
@@ -41,9 +42,9 @@ class TurnedGrid(GridForInput):
         """This grid for a part of itself and a block of the input alone."""
         return TurnedGrid(
             three(part.stop - part.start for part in block),
-            _moved(self.input_affine, block),
+            moved(self.input_affine, block),
             three(part.stop - part.start for part in working),
-            _moved(self.affine, working),
+            moved(self.affine, working),
         )
 
 
@@ -68,9 +69,3 @@ def plan_turned_grid(shape: Sequence[int], affine: np.ndarray, spacing: Sequence
     turned = np.diag([*wanted, 1.0])
     turned[:3, 3] = (low + high) / 2 - wanted * (size - 1) / 2
     return TurnedGrid(three(map(int, shape)), affine, three(map(int, size)), turned)
-
-
-def _moved(affine: np.ndarray, box: Box) -> np.ndarray:
-    moved = affine.copy()
-    moved[:3, 3] += affine[:3, :3] @ [part.start for part in box]
-    return moved

@@ -11,6 +11,7 @@ from ..concepts.sides import mirrored, side_of
 from ..data.preprocessing import TILTED
 from ..geometry.grid import tilt
 from ..io.volume import Volume
+from .pose import Pose
 from .rows import Rows
 
 CT_AIR = -500  # a volume with many voxels below this is CT in Hounsfield units
@@ -21,6 +22,16 @@ def notes_on(volume: Volume, rows: Rows) -> list[str]:
     """Where volume, texts and model do not seem to belong together, a sentence each."""
     modality = rows.config.preprocessing["modality"].upper()
     return [*_of_image(volume, modality), *_of_place(volume, rows), *_of_texts(rows, modality)]
+
+
+def notes_on_pose(pose: Pose | None) -> list[str]:
+    """Where what was found lies as in no patient, a sentence."""
+    if pose is None or not pose.is_unlikely:
+        return []
+    return [
+        "The structures do not lie to each other as in the images that this model was trained on: is the orientation in the "
+        "volume's header right, and this the right model?"
+    ]
 
 
 def notes_on_lost(rows: Rows, found: Container[str]) -> list[str]:

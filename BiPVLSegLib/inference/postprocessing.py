@@ -1,4 +1,4 @@
-"""What happens to the scores before they become labels."""
+"""From logits to scores, and what happens to those before they become labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def probabilities_(logits: Tensor, nested: bool) -> Tensor:
+    """Sigmoid, or softmax over the channels, slab by slab in place: a second copy of a large CT would not fit."""
+    import torch
+
+    if nested:
+        return logits.sigmoid_()
+    for slab in logits.split(8, dim=1):
+        slab.copy_(torch.softmax(slab, 0))
+    return logits
 
 
 def take_away_small_pieces_(scores: Tensor, shares: Mapping[int, float], nested: bool) -> None:
@@ -32,3 +43,8 @@ def take_away_small_pieces_(scores: Tensor, shares: Mapping[int, float], nested:
             stays = sizes >= share * sizes.max() if share < 1 else np.arange(count + 1) == sizes.argmax()
             stays[0] = True
             scores[channel].masked_fill_(torch.from_numpy(~stays[pieces]), 0.0)
+
+
+def mean_where(score: Tensor, mask: Tensor) -> float:
+    """The mean there, or the largest where the mask is empty: between the voxels a class can win that wins in none."""
+    return round(float(score[mask].mean() if mask.any() else score.max()), 4)

@@ -18,12 +18,12 @@ class Progress:
 
 
 class WindowTimer:
-    """Turns window counts into progress with the time left."""
+    """Turns window counts into progress with the time left. ``before``: windows of an earlier look at the same volume."""
 
-    def __init__(self, report: Callable[[Progress], None]):
-        self.report, self.started = report, time.monotonic()
+    def __init__(self, report: Callable[[Progress], None], before: int = 0):
+        self.report, self.before, self.started = report, before, time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         left = (now - self.started) / done * (total - done)
-        self.report(Progress("segmenting", done, total, left))
+        self.report(Progress("segmenting", self.before + done, self.before + total, left))

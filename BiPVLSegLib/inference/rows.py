@@ -59,19 +59,24 @@ class Rows:
     def smallest_pieces(self, asked: list[Concept]) -> dict[int, float]:
         """Places of the rows that lose small pieces -> what a piece must have of the largest one to stay; 1: the largest alone.
 
-        It goes by the class that a row describes: that of the model's own row with the same texts, otherwise of the same name.
-        With a title of its own a row may be asked for more than its class ("both kidneys"): then large pieces stay.
+        It goes by the class that a row describes (``classes``). With a title of its own a row may be asked for more than its
+        class ("both kidneys"): then large pieces stay.
         """
         one_piece = {fold_name(name) for name in self.config.keep_largest}
-        by_texts = {_folded(row): fold_name(row.name) for row in self.own}
+        by_texts = {_folded(row) for row in self.own}
         titles = {fold_name(row.name): fold_name(row.title) for row in self.own}
         shares = {}
-        for place, row in enumerate(asked):
+        for place, (row, described) in enumerate(zip(asked, self.classes(asked), strict=True)):
             name = fold_name(row.name)
-            if by_texts.get(_folded(row), name) in one_piece:
+            if described in one_piece:
                 known = _folded(row) in by_texts or fold_name(row.title) in ("", name, titles.get(name, name))
                 shares[place] = 1.0 if known else EDITED_TITLE_SHARE
         return shares
+
+    def classes(self, asked: Sequence[Concept]) -> list[str]:
+        """Folded name of the class that each row describes: of the model's own row with the same texts, otherwise its name."""
+        by_texts = {_folded(row): fold_name(row.name) for row in self.own}
+        return [by_texts.get(_folded(row), fold_name(row.name)) for row in asked]
 
     def are_own(self, rows: Sequence[Concept]) -> list[bool]:
         """Whether each of these rows has the texts of a row of the model."""

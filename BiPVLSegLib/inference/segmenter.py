@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..concepts import Concept, ConceptSet, load_concepts, read_csv
+from ..concepts import Concept, ConceptSet, fold_name, load_concepts, read_csv
 from ..concepts.sides import mirrored_row
 from ..data.preprocessing import plan_grid, prepare_image
 from ..errors import ConceptError, DeviceError, GeometryError, InputError, NotEnoughMemoryError
@@ -21,7 +21,6 @@ from ..geometry.grid import WorkingGrid
 from ..geometry.region import BoxRegion
 from ..geometry.resample import labelmap_on_input_grid, scores_on_input_grid
 from ..geometry.turned_grid import TurnedGrid
-from ..geometry.windows import check_overlap
 from ..io.limits import available_memory
 from ..io.volume import Volume
 from ..model import TextTokens
@@ -30,19 +29,19 @@ from ..model_store import find_model, whole_folder
 from ..results import SegmentationResult
 from .cancel import CancelToken
 from .device import describe_device, resolve_device, resolve_precision
-from .notes import notes_on, notes_on_lost
+from .look import Look, Run, check_options
+from .notes import notes_on, notes_on_lost, notes_on_pose
 from .part import Part, plan_part
-from .postprocessing import take_away_small_pieces_
+from .pose import Pose, find_pose
+from .postprocessing import mean_where, probabilities_, take_away_small_pieces_
 from .progress import Progress, WindowTimer
 from .rows import Rows
 from .sliding_window import Mirror, count_windows, sliding_window_logits
-from .source import PathLike, VolumeSource, as_volume
+from .source import PathLike, VolumeSource, as_volume, check_field_of_view
 
 logger = logging.getLogger(__name__)
 
 GPU_BATCH = 4
-LARGEST_MM, WIDEST_MM = 2500, 1000  # of a scan: its longest side, and the one that comes next
-SMALLEST_WORKING_SIDE = 8
 _ALONE_NOTE = (
     "The memory is short, so organs that were not asked for were left out: what was asked for may differ a little from what "
     "it is beside them."
@@ -110,7 +109,8 @@ class Segmenter:
             batch_size: windows at a time; None takes 1 on the CPU and 4 on a GPU.
             probabilities: also keep a probability volume per class.
             region: segment only there. Inside, the result is that of the whole volume (but of structures that are one
-                piece, the largest in the region is kept); outside it is background. Only the windows that it needs are run.
+                piece, the largest in the region is kept, and it may hold too little to see that a patient lies askew); outside it
+                is background. Only the windows that it needs are run.
             progress, cancel: see ``Progress`` and ``CancelToken``.
 
         Raises:
@@ -119,7 +119,7 @@ class Segmenter:
         """
         started = time.monotonic()
         report, cancel = progress or (lambda _: None), cancel or CancelToken()
-        _check_options(frame, overlap, batch_size, region)
+        check_options(frame, overlap, batch_size, region)
         whole = self.table(concepts)
         table = self.choose_concepts(whole, only)
         rows = self._rows(table)
@@ -132,18 +132,11 @@ class Segmenter:
         cancel.check()
         report(Progress("preparing"))
         overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
-        grid = self._grid(volume)
-        image, box = prepare_image(volume.array, grid, self.config.preprocessing)
-        part = plan_part(grid, box, self.config.preprocessing["patch_size"], overlap, region)
-        asked = self._asked_within_memory(rows, part, len(table) if probabilities else 0, notes)
-        cancel.check()
-        mirror = self._mirror(rows, asked) if flips and self.config.preprocessing["mirror_sides"] else None
-        logits, device, dtype = self._run_with_fallback(
-            image, self._encode(asked), part, flips, mirror, overlap, batch_size, report, cancel, notes
-        )
+        maps = len(table) if probabilities else 0
+        run = Run(volume, rows, region, flips, overlap, batch_size, maps, report, cancel, notes)
+        look, scores, device, dtype, turned = self._see(run)
         report(Progress("finishing"))
-        scores = self._scores(logits, rows, asked, part, dtype)
-        keep = rows.places(asked)
+        part, keep = look.part, rows.places(look.asked)
         labelmap, confidence = self._labelmap(scores, keep, part, rows)
         cancel.check()
         found = None
@@ -157,13 +150,15 @@ class Segmenter:
             "device": describe_device(device),
             "precision": _name(dtype),
             "seconds": round(time.monotonic() - started, 2),
-            "windows": part.plan.count,
+            "windows": look.before + part.plan.count,
             "working_size": list(part.whole.shape),
             "unsure_below": self.config.unsure_below,
             "notes": notes,
         }
         if region is not None:
             info["region"] = region.matrix.tolist()
+        if turned is not None:
+            info["turned_by"] = round(turned.degrees)
         result = SegmentationResult(labelmap, volume.affine, table, info, found)
         result.confidence = {name: confidence[name] for name, ml in result.volumes_ml().items() if ml}
         for note in notes_on_lost(rows, result.confidence):
@@ -243,45 +238,87 @@ class Segmenter:
 
     # ---- running ---------------------------------------------------------------------------------------------------
 
-    def _run_with_fallback(
-        self,
-        image: torch.Tensor,
-        text: TextTokens | None,
-        part: Part,
-        flips: bool,
-        mirror: Mirror | None,
-        overlap: float,
-        batch_size: int | None,
-        report: Callable[[Progress], None],
-        cancel: CancelToken,
-        notes: list[str],
-    ) -> tuple[torch.Tensor, torch.device, torch.dtype]:
+    def _see(self, run: Run) -> tuple[Look, torch.Tensor, torch.device, torch.dtype, Pose | None]:
+        """What was looked at, the probabilities, what computed them, and how the patient lies where that was made straight."""
+        look = self._prepare(run, np.eye(4))
+        scores, device, dtype = self._answer(run, look)
+        pose = self._pose(run, look, scores)
+        for note in notes_on_pose(pose):
+            _tell(run.notes, note)
+        if pose is None or not pose.is_askew:
+            return look, scores, device, dtype, None
+        turn = np.eye(4)
+        turn[:3, :3] = pose.turn
+        try:
+            look = self._prepare(run, turn, look.part.plan.count)
+        except NotEnoughMemoryError:
+            _tell(
+                run.notes,
+                f"The patient lies turned by {pose.degrees:.0f} degrees, and there is not enough memory to look again, turned "
+                "straight: look at the result with care.",
+            )
+            return look, scores, device, dtype, None
+        del scores
+        return look, *self._answer(run, look), pose
+
+    def _prepare(self, run: Run, turn: np.ndarray, before: int = 0) -> Look:
+        """A look at the patient who is turned by ``turn`` (4, 4), RAS mm, first.
+
+        Raises:
+            GeometryError: the volume is none of a patient, or the region lies beside it.
+            NotEnoughMemoryError: main memory does not hold what a look takes.
+        """
+        grid = self._grid(run.volume, turn @ run.volume.affine)
+        image, box = prepare_image(run.volume.array, grid, self.config.preprocessing)
+        region = run.region and BoxRegion(run.region.matrix @ np.linalg.inv(turn))
+        part = plan_part(grid, box, self.config.preprocessing["patch_size"], run.overlap, region)
+        asked = self._asked_within_memory(run.rows, part, run.maps, run.notes)
+        run.cancel.check()
+        return Look(image, part, asked, before)
+
+    def _answer(self, run: Run, look: Look) -> tuple[torch.Tensor, torch.device, torch.dtype]:
+        """Probabilities, and what computed them."""
+        logits, device, dtype = self._run_with_fallback(run, look)
+        return self._scores(logits, run.rows, look.asked, look.part, dtype), device, dtype
+
+    def _pose(self, run: Run, look: Look, scores: torch.Tensor) -> Pose | None:
+        """How the patient lies, where the model knows the places of its classes and enough of them were found."""
+        centres = {fold_name(name): middle for name, middle in self.config.class_centres.items()}
+        if not centres or self.config.nested or not self.config.preprocessing["body_axes"]:
+            return None
+        classes = run.rows.classes(look.asked)
+        known = {place: centres[name] for place, name in enumerate(classes, start=1) if name in centres}
+        return find_pose(scores.argmax(0).numpy(), look.part.grid.affine, known, look.part.near)
+
+    def _run_with_fallback(self, run: Run, look: Look) -> tuple[torch.Tensor, torch.device, torch.dtype]:
         """Sliding windows; when the GPU's memory is short: smaller batches, then blending on the CPU, then the CPU."""
-        axes = self.config.preprocessing["flip_axes" if flips else "always_flip"]
-        if flips and not axes and mirror is None:
-            _tell(notes, "No mirrored versions were used: this model allows none, or knows none of the texts.")
+        text = self._encode(look.asked)
+        mirror = self._mirror(run.rows, look.asked) if run.flips and self.config.preprocessing["mirror_sides"] else None
+        axes = self.config.preprocessing["flip_axes" if run.flips else "always_flip"]
+        if run.flips and not axes and mirror is None:
+            _tell(run.notes, "No mirrored versions were used: this model allows none, or knows none of the texts.")
         cpu = torch.device("cpu")
-        for device, batch, accumulate, note in self._attempts(batch_size):
+        for device, batch, accumulate, note in self._attempts(run.batch_size):
             if note:
-                _tell(notes, note)
-            timer = WindowTimer(report)
+                _tell(run.notes, note)
+            timer = WindowTimer(run.report, look.before)
             dtype = self.dtype if device == self.device else resolve_precision("auto", device)
             try:
                 self.model.to(device)
                 logits = sliding_window_logits(
                     self.model,
-                    image,
+                    look.image,
                     text,
                     device=device,
                     dtype=dtype,
-                    overlap=overlap,
+                    overlap=run.overlap,
                     batch_size=batch,
                     flip_axes=axes,
                     mirror=mirror,
-                    plan=part.plan,
+                    plan=look.part.plan,
                     accumulate_on=accumulate,
                     on_window=timer,
-                    cancel=cancel,
+                    cancel=run.cancel,
                 )
                 return logits.to(cpu), device, dtype
             except torch.OutOfMemoryError:
@@ -317,10 +354,10 @@ class Segmenter:
         yield self.device, 1, cpu, "The GPU's memory is short: the windows are put together in main memory."
         yield cpu, 1, cpu, "The GPU's memory does not hold one window: going on with the processor, which is slower."
 
-    def _grid(self, volume: Volume) -> WorkingGrid | TurnedGrid:
+    def _grid(self, volume: Volume, affine: np.ndarray) -> WorkingGrid | TurnedGrid:
         """Raises GeometryError where the volume is none of a patient, NotEnoughMemoryError where its image does not fit."""
         try:
-            grid = plan_grid(volume.array.shape[1:], volume.affine, self.config.preprocessing)
+            grid = plan_grid(volume.array.shape[1:], affine, self.config.preprocessing)
         except GeometryError as error:
             raise GeometryError(f"'{volume.source}': {error}") from error
         check_field_of_view(volume, grid)
@@ -368,7 +405,7 @@ class Segmenter:
                 f"The network gave values that are no numbers, computing in {_name(dtype)}; choose the precision fp32. If it "
                 "does so again, the model is damaged."
             )
-        scores = _probabilities_(logits, self.config.nested)
+        scores = probabilities_(logits, self.config.nested)
         part.forget_surroundings_(scores, self.config.nested)
         shares = {place + self._first: share for place, share in rows.smallest_pieces(asked).items()}
         take_away_small_pieces_(scores, shares, self.config.nested)
@@ -382,7 +419,7 @@ class Segmenter:
         table = rows.table
         if self.config.nested:
             scores = scores[keep]
-            confidence = [_mean_where(score, score > 0.5) for score in scores]
+            confidence = [mean_where(score, score > 0.5) for score in scores]
             labelmap = labelmap_on_input_grid(scores, part.grid, exclusive=False)
             return part.on_whole_input(labelmap), dict(zip(table.names, confidence, strict=True))
         winner = scores.argmax(0)
@@ -392,7 +429,7 @@ class Segmenter:
         confidence = []
         for number, (row, place) in enumerate(zip(table, keep, strict=True), start=1):
             values[place + 1] = values[place + 1] if row.name in empty else number
-            confidence.append(_mean_where(scores[place + 1], winner == place + 1))
+            confidence.append(mean_where(scores[place + 1], winner == place + 1))
         labelmap = labelmap_on_input_grid(scores, part.grid)
         if values.tolist() != list(range(len(scores))):
             labelmap = values.astype(labelmap.dtype)[labelmap]
@@ -420,16 +457,6 @@ def segment(
     return Segmenter(model, device, precision).segment(source, concepts, **options)
 
 
-def _check_options(frame: int | None, overlap: float | None, batch_size: int | None, region: BoxRegion | None) -> None:
-    check_overlap(overlap)
-    if frame is not None and not isinstance(frame, (int, np.integer)):
-        raise InputError(f"The frame must be a whole number, not {frame!r}.")
-    if region is not None and not isinstance(region, BoxRegion):
-        raise InputError(f"The region must be a BoxRegion (BiPVLSegLib.geometry.region), not {type(region).__name__}.")
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
-
-
 def _check_memory(need: float) -> None:
     """Refuses at once what main memory cannot hold."""
     available = available_memory()
@@ -440,41 +467,11 @@ def _check_memory(need: float) -> None:
         )
 
 
-def check_field_of_view(volume: Volume, grid: WorkingGrid | TurnedGrid) -> None:
-    """Refuses spacings that no patient scan has; a wrong unit (metres, microns) is the usual reason.
-
-    Raises:
-        GeometryError: the scan is longer than 2.5 m, or wider than 1 m, or its working size has fewer than 8 voxels along two
-            axes.
-    """
-    extent = [n * s for n, s in zip(volume.array.shape[1:], volume.spacing, strict=True)]
-    too_large = max(extent) > LARGEST_MM or sorted(extent)[1] > WIDEST_MM
-    if too_large or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE:
-        size = " x ".join(f"{length:.4g}" for length in extent)
-        raise GeometryError(
-            f"'{volume.source}' measures {size} mm, which no scan of a patient does; correct the voxel spacing in its header "
-            "(millimetres)."
-        )
-
-
-def _probabilities_(logits: torch.Tensor, nested: bool) -> torch.Tensor:
-    """Sigmoid, or softmax over the channels, slab by slab in place: a second copy of a large CT would not fit."""
-    if nested:
-        return logits.sigmoid_()
-    for slab in logits.split(8, dim=1):
-        slab.copy_(torch.softmax(slab, 0))
-    return logits
-
-
 def _tell(notes: list[str], note: str) -> None:
-    logger.warning(note)
-    notes.append(note)
+    if note not in notes:
+        logger.warning(note)
+        notes.append(note)
 
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _mean_where(score: torch.Tensor, mask: torch.Tensor) -> float:
-    """The mean there, or the largest where the mask is empty: between the voxels a class can win that wins in none."""
-    return round(float(score[mask].mean() if mask.any() else score.max()), 4)

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import GeometryError, InputError
+from ..geometry.grid import WorkingGrid
+from ..geometry.turned_grid import TurnedGrid
 from ..io.volume import Volume, read_volume, volume_from_array
 
 PathLike = str | os.PathLike[str]
 VolumeSource = PathLike | Sequence[PathLike] | Volume | tuple[np.ndarray, np.ndarray]
+LARGEST_MM, WIDEST_MM = 2500, 1000  # of a scan: its longest side, and the one that comes next
+SMALLEST_WORKING_SIDE = 8
 
 
 def as_volume(source: VolumeSource, frame: int | None, channels: int) -> Volume:
@@ -39,3 +43,20 @@ def as_volume(source: VolumeSource, frame: int | None, channels: int) -> Volume:
     if len(volume.array) != channels:
         raise InputError(f"The model takes {channels} channel(s), and {volume.source} has {len(volume.array)}.")
     return volume
+
+
+def check_field_of_view(volume: Volume, grid: WorkingGrid | TurnedGrid) -> None:
+    """Refuses spacings that no patient scan has; a wrong unit (metres, microns) is the usual reason.
+
+    Raises:
+        GeometryError: the scan is longer than 2.5 m, or wider than 1 m, or its working size has fewer than 8 voxels along two
+            axes.
+    """
+    extent = [n * s for n, s in zip(volume.array.shape[1:], volume.spacing, strict=True)]
+    too_large = max(extent) > LARGEST_MM or sorted(extent)[1] > WIDEST_MM
+    if too_large or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE:
+        size = " x ".join(f"{length:.4g}" for length in extent)
+        raise GeometryError(
+            f"'{volume.source}' measures {size} mm, which no scan of a patient does; correct the voxel spacing in its header "
+            "(millimetres)."
+        )

@@ -70,6 +70,8 @@ class BiPVLSegConfig(PretrainedConfig):
         unsure_below: mean probability inside a segment below which a person is asked to look at it. Networks differ in
             how sure they are; the default is a habit, not a measurement (docs/model-cards.md).
         regions: for nested classes, the label values of the training data that make up each class, by class name.
+        class_centres: where the middles of classes are in training data, RAS mm from a common point, by class name. They tell
+            whether a patient lies askew, who is then looked at again, turned straight (``inference.pose``).
     """
 
     model_type = "bipvlseg"
@@ -113,6 +115,7 @@ class BiPVLSegConfig(PretrainedConfig):
         regions: dict | None = None,
         keep_largest: tuple[str, ...] = (),
         unsure_below: float = 0.93,
+        class_centres: dict | None = None,
         format_version: int = FORMAT_VERSION,
         **kwargs,
     ):
@@ -155,6 +158,7 @@ class BiPVLSegConfig(PretrainedConfig):
         self.keep_largest = list(keep_largest)
         self.unsure_below = float(unsure_below)
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
+        self.class_centres = {name: [float(mm) for mm in middle] for name, middle in (class_centres or {}).items()}
         self.format_version = format_version
         if type(self.head_prototypes) is not int or self.head_prototypes < 1:
             raise ValueError(f"head_prototypes must be a whole number from 1, not {head_prototypes!r}")

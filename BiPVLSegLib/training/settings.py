@@ -116,6 +116,7 @@ class RunSettings:
             "preprocessing",
             "concepts",
             "regions",
+            "class_centres",
             "format_version",
         }
         known = {
