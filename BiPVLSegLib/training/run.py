@@ -106,7 +106,8 @@ class TrainingRun:
             t.weights,
         )
         self.sampling = self._row_sampling()
-        self.foreign = foreign_concepts(preset, concepts)
+        draws_foreign = self.sampling.foreign or t.rehearsal
+        self.foreign = foreign_concepts(preset, concepts) if draws_foreign else []  # reading their texts takes a while
         self.wordings = load_wordings(concepts, t.seed) if self.sampling.uses_wordings else None
         self.vectors: dict[str, Tensor] = {}
         if resumed is not None:
