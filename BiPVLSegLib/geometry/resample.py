@@ -16,7 +16,7 @@ import torch
 from .affine_sampler import sample_slabs
 from .axis_sampler import AxisSampler
 from .cropped_grid import CroppedGrid
-from .grid import WorkingGrid
+from .grid import Box, WorkingGrid, moved, three
 from .turned_grid import TurnedGrid
 
 # Voxels of one slab of one channel. Slabs that fit the processor's cache are faster than large ones.
@@ -94,19 +94,12 @@ def labelmap_on_input_grid(scores: torch.Tensor, grid: Grid, exclusive: bool = T
     """
     dtype = np.uint8 if len(scores) <= 256 or not exclusive else np.uint16
     if isinstance(grid, TurnedGrid):
-        result = np.zeros(grid.input_shape if exclusive else (len(scores), *grid.input_shape), dtype=dtype)
-        for slab, found, beyond in _slabs_of_input(scores, grid):
-            won = found.argmax(0) if exclusive else found > 0.5
-            result[..., slab, :, :] = won.masked_fill_(beyond.to(won.device), 0).cpu().numpy()
-        return result
+        return _labelmap_of_turned(scores, grid, exclusive, dtype)
     if exclusive:
         result = np.zeros(grid.input_shape, dtype=dtype)
         view = grid.reorient(result)
         for start, stop, samplers, slab in _score_slabs(scores, grid):
-            # The winner is at least the mean over classes. So a class cannot win where it stays below the smallest mean
-            # of the slab, and need not be interpolated there; most classes fill a small box of the volume only.
-            floor = float(slab.mean(dim=0).min())
-            floor -= 1e-5 * abs(floor)
+            floor = _least_to_win(slab)
             best = _LargestOf(samplers, slab.device)
             for index in range(len(slab)):
                 best.add(index, slab[index], floor)
@@ -135,6 +128,48 @@ def scores_on_input_grid(scores: torch.Tensor, grid: Grid) -> np.ndarray:
         for index in range(len(slab)):
             view[index, start:stop] = _apply(samplers, slab[index]).cpu().numpy()
     return result
+
+
+def _least_to_win(scores: torch.Tensor) -> float:
+    """The winner is at least the mean over classes. So a class cannot win where it stays below the smallest mean, and need not
+    be interpolated there; most classes fill a small box of the volume only."""
+    floor = float(scores.mean(dim=0).min())
+    return floor - 1e-5 * abs(floor)
+
+
+def _labelmap_of_turned(scores: torch.Tensor, grid: TurnedGrid, exclusive: bool, dtype: type) -> np.ndarray:
+    result: np.ndarray = np.zeros(grid.input_shape if exclusive else (len(scores), *grid.input_shape), dtype=dtype)
+    floor = _least_to_win(scores.float()) if exclusive else 0.5
+    boxes = [_box_around(score >= floor) for score in scores]
+    thickness = max(1, SLAB_VOXELS // int(np.prod(grid.input_shape[1:])))
+    everything = three(slice(0, n) for n in grid.shape)
+    for start in range(0, grid.input_shape[0], thickness):
+        slab = slice(start, min(start + thickness, grid.input_shape[0]))
+        sub = grid.part(everything, (slab, slice(0, grid.input_shape[1]), slice(0, grid.input_shape[2])))
+        best = torch.full(sub.input_shape, 0.5 if not exclusive else -torch.inf, device=scores.device)
+        for index, (score, box) in enumerate(zip(scores, boxes, strict=True)):
+            if box is None:
+                continue
+            block = sub.block_of(box)
+            values, high = (result if exclusive else result[index])[slab][block], best[block]
+            matrix = np.linalg.inv(sub.affine) @ moved(sub.input_affine, block)
+            for part, (found,), beyond in sample_slabs(score[None], matrix, values.shape):
+                wins = (found > high[part]) & ~beyond.to(found.device)
+                values[part][wins.cpu().numpy()] = index if exclusive else 1
+                if exclusive:
+                    torch.maximum(high[part], found, out=high[part])
+    return result
+
+
+def _box_around(mask: torch.Tensor) -> Box | None:
+    """What linear interpolation sees of the voxels (D, H, W) of a mask; None where there are none."""
+    box = []
+    for axis in range(3):
+        there = torch.nonzero(mask.amax([other for other in range(3) if other != axis])).flatten()
+        if not len(there):
+            return None
+        box.append(slice(int(there[0]) - 1, int(there[-1]) + 2))
+    return three(box)
 
 
 def _labels_to_turned_grid(labels: np.ndarray, grid: TurnedGrid) -> torch.Tensor:

@@ -247,6 +247,7 @@ class Segmenter:
             _tell(run.notes, note)
         if pose is None or not pose.is_askew:
             return look, scores, device, dtype, None
+        logger.info("The patient lies turned by %.0f degrees: looking again, turned straight.", pose.degrees)
         turn = np.eye(4)
         turn[:3, :3] = pose.turn
         try:

@@ -113,6 +113,24 @@ def test_slabs_do_not_show(monkeypatch):
     np.testing.assert_allclose(to_working_grid(image, grid), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_classes_are_looked_for_only_where_they_can_win_and_none_is_missed(monkeypatch, exclusive):
+    """Against all classes interpolated everywhere."""
+    monkeypatch.setattr("BiPVLSegLib.geometry.resample.SLAB_VOXELS", 5000)
+    grid = plan_turned_grid((40, 36, 30), SHEARED, (2.0, 2.0, 2.0))
+    logits = torch.randn(7, *grid.shape, generator=torch.Generator().manual_seed(0))
+    logits[1:6] -= 9
+    for label in range(1, 6):  # small boxes, also at the edges
+        corner = [(label * 7 * (axis + 2)) % (n - 4) for axis, n in enumerate(grid.shape)]
+        logits[label, *(slice(c, c + 4) for c in corner)] += 20
+    scores = logits.softmax(0) if exclusive else logits.sigmoid()
+    everywhere = scores_on_input_grid(scores, grid)
+    expected = everywhere.argmax(0) if exclusive else everywhere > 0.5
+    found = labelmap_on_input_grid(scores, grid, exclusive)
+    assert len(np.unique(expected)) >= (6 if exclusive else 2)
+    assert (found != expected).mean() < 1e-4  # places are rounded in another way
+
+
 @pytest.mark.parametrize("axes, signs", [((0, 1, 2), (1, 1, 1)), ((2, 0, 1), (-1, 1, -1)), ((1, 2, 0), (-1, -1, -1))])
 def test_a_box_of_a_grid_and_its_block_of_the_input_hold_the_same_places(axes, signs):
     affine = make_affine((0.8, 1.3, 2.9), axes, signs)
