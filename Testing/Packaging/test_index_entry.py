@@ -69,6 +69,15 @@ def png_size(path: Path) -> tuple[int, int]:
     return struct.unpack(">II", start[16:24])
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Of a PNG or a WebP with losses: what the browser in Slicer's Extensions Manager shows."""
+    start = path.read_bytes()[:30]
+    if start[8:16] == b"WEBPVP8 ":
+        width, height = struct.unpack("<HH", start[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    return png_size(path)
+
+
 def test_the_entry_keeps_to_the_schema(entry):
     assert set(entry) >= REQUIRED and set(entry) <= set(TYPES)
     for name, value in entry.items():
@@ -117,7 +126,7 @@ def test_the_screenshots(entry, cmake_text, tree):
     pictures = addresses(cmake_text, "EXTENSION_SCREENSHOTURLS")
     assert pictures == tree.description["SCREENSHOTURLS"].split() and pictures
     for address in pictures:
-        width, height = png_size(file_behind(address, entry))
+        width, height = picture_size(file_behind(address, entry))
         assert width >= 400 and height >= 300, address
 
 
