@@ -70,6 +70,9 @@ def compare(
     unknown = sorted(set(special) - {variant.name for variant in variants})
     if unknown:
         raise InputError(f"There are settings for {', '.join(unknown)}, which is not compared; add it to the variants.")
+    fixed = [setting for setting in overrides if setting.partition("=")[0].strip() in ("steps", "epochs", "seed")]
+    if fixed:
+        raise InputError(f"{fixed[0]} would not count: the steps and seeds of a comparison are given by themselves.")
     trained, tested = ([read_datalist(path) for path in paths] for paths in (data, test_data))
     for datalist in tested or trained:
         datalist.labelled(split)

@@ -333,8 +333,7 @@ class PatchDataset(Dataset):
                 ) from error
             for file, tensor in zip(files, make(), strict=True):
                 self._keep(file, tensor)
-        # copy-on-write: PyTorch wants arrays that can be written to
-        return tuple(torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False)) for file in files)
+        return tuple(map(_load, files))
 
     @staticmethod
     def _keep(file: Path, tensor: torch.Tensor) -> None:
@@ -358,6 +357,14 @@ class PatchDataset(Dataset):
         grid = plan_grid(volume.array.shape[1:], volume.affine, self.preprocessing)
         image, box = prepare_image(volume.array, grid, self.preprocessing)
         return image.half(), labels_to_working_grid(label, grid)[box].to(torch.int16)
+
+
+def _load(file: Path) -> torch.Tensor:
+    """Raises InputError where the file is damaged."""
+    try:  # copy-on-write: PyTorch wants arrays that can be written to
+        return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise InputError(f"The preprocessed volume '{file}' is damaged; delete it, and it is made anew.") from error
 
 
 def _chances(sources: Sequence[Source], weights: Sequence[float]) -> np.ndarray | None:

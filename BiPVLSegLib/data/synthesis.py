@@ -67,6 +67,7 @@ class Synthesis:
             InputError: something is missing or no pair of numbers.
         """
         try:
+            _refuse_unknown(data, ("tissues", "background", "kept_when_stripped"))
             tissues = tuple(_tissue(entry) for entry in data["tissues"])
             background = None if data.get("background") is None else _range(data["background"])
             kept = tuple(int(v) for v in data.get("kept_when_stripped", ()))
@@ -87,7 +88,14 @@ class Synthesis:
             )
 
 
+def _refuse_unknown(data: dict[str, Any], known: tuple[str, ...]) -> None:
+    unknown = sorted(set(data) - set(known))
+    if unknown:
+        raise ValueError(f"it has no '{unknown[0]}', only {', '.join(known)}")
+
+
 def _tissue(entry: dict[str, Any]) -> Tissue:
+    _refuse_unknown(entry, ("values", "mean", "std", "contrasts"))
     contrasts = tuple((str(name), _range(pair)) for name, pair in entry.get("contrasts", {}).items())
     return Tissue(tuple(int(v) for v in entry["values"]), _range(entry["mean"]), _range(entry["std"]), contrasts)
 

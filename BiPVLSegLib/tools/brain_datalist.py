@@ -71,6 +71,10 @@ def datalist(folder: Path, t1_only: bool = False) -> dict:
         first = LEFT_OF.get(value, value)
         tissues.setdefault(SAME_TISSUE.get(first, first), []).append(value)
     maps = [{"label": str(path.resolve())} for path in sorted(folder.glob("*.nii.gz"))]
+    if len(maps) <= VALIDATION:
+        raise InputError(
+            f"{folder} holds {len(maps)} label maps (.nii.gz); {VALIDATION} are kept apart, and at least one is to train on."
+        )
     brain = sorted(value for structure in labels.values() for value in structure)
     return {
         "name": "SynthSeg label maps",

@@ -131,6 +131,8 @@ def write(target: Path, organ_maps: list[Path], spacing: float, variants: int, s
     Raises:
         InputError: an organ map cannot be used, or two have one name.
     """
+    if seed < 0:
+        raise InputError(f"The seed must be at least 0, not {seed}.")
     if not 0.5 <= spacing <= 10 or variants < 1:
         raise InputError(
             f"The maps need a spacing of 0.5 to 10 mm and one body at least, not {spacing} mm and {variants}."

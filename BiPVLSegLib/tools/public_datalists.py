@@ -165,6 +165,8 @@ def divide(volumes: Iterable[Volume], part: Fraction, seed: int, up: bool = True
     for one, other in zip(volumes, volumes[1:], strict=False):
         if one.name == other.name:
             raise InputError(f"The volume {one.name} is there twice: {one.image} and {other.image}; keep one of them.")
+    if seed < 0:
+        raise InputError(f"The seed must be at least 0, not {seed}.")
     count = (math.ceil if up else math.floor)(len(volumes) * part)
     count = max(1, count)
     if len(volumes) <= count:

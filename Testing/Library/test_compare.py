@@ -41,7 +41,8 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> list[str]:
     bert = write_bert(tmp_path_factory.mktemp("bert"))
-    return [*small(bert), "preprocessing.patch_size=[64,64,8]", "preprocessing.overlap=0", "batch_size=1", *TINY_SWIN]
+    of_a_run = [setting for setting in small(bert) if not setting.startswith("steps=")]
+    return [*of_a_run, "preprocessing.patch_size=[64,64,8]", "preprocessing.overlap=0", "batch_size=1", *TINY_SWIN]
 
 
 def compared(data: Path, settings: list[str], output: Path, names: list[str], **options) -> str:
@@ -259,6 +260,8 @@ def test_what_cannot_work_is_said_before_anything_is_trained(data, settings, tmp
         compared(data, settings, tmp_path, ["ours"], split="test", launch=must_not_run)
     with pytest.raises(InputError, match="not compared"):
         compared(data, settings, tmp_path, ["ours"], special={"dynunet": ["steps=1"]}, launch=must_not_run)
+    with pytest.raises(InputError, match="steps=3 would not count"):
+        compared(data, [*settings, "steps=3"], tmp_path, ["ours"], launch=must_not_run)
     with pytest.raises(InputError, match="no variant best"):
         chosen_variants(["best"])
     with pytest.raises(TrainingError, match="stpes=3: there is no such setting"):

@@ -177,6 +177,8 @@ def test_what_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
     for spacing, variants in ((0, 1), (SPACING, 0)):
         with pytest.raises(InputError, match="one body at least"):
             write(tmp_path / "bodies", [path], spacing, variants, 0)
+    with pytest.raises(InputError, match="seed must be at least 0"):
+        write(tmp_path / "bodies", [path], SPACING, 1, -1)
     (tmp_path / "file").touch()
     monkeypatch.setattr("sys.argv", ["ct_datalist", str(tmp_path / "file"), str(path), "--variants", "1"])
     with pytest.raises(SystemExit, match="file cannot be written to"):

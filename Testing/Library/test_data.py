@@ -399,6 +399,15 @@ def test_the_disk_cache_gives_the_same_patches_and_keeps_memory_free(tmp_path: P
     assert [file.stat().st_mtime_ns for file in files] == stamps
 
 
+@pytest.mark.parametrize("left", [0, 40, 300])
+def test_a_damaged_file_of_the_disk_cache_is_named(tmp_path: Path, left: int) -> None:
+    patches(tmp_path / "data", cache=tmp_path / "cache").fill()
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(InputError, match=r"\.npy' is damaged; delete it"):
+        patches(tmp_path / "data", cache=tmp_path / "cache").fill()
+
+
 def test_a_training_case_without_a_label_is_refused(tmp_path: Path) -> None:
     image = save_nifti(tmp_path / "images" / "a.nii.gz", heart(0)[0])
     write_datalist(tmp_path, HEART_LABELS, [{"image": image}])

@@ -12,7 +12,8 @@ from tiny_public_sets import write_amos, write_mmwhs, write_msd_brain
 
 from BiPVLSegLib.concepts import load_concepts
 from BiPVLSegLib.data.datalist import read_datalist
-from BiPVLSegLib.tools.public_datalists import PAPER_SPLITS, main
+from BiPVLSegLib.errors import InputError
+from BiPVLSegLib.tools.public_datalists import PAPER_SPLITS, VALIDATION, divide, main
 
 SPLITS = ("training", "validation", "test")
 WRITERS = {
@@ -209,6 +210,11 @@ def test_a_volume_that_is_there_twice_is_refused(tmp_path, capsys):
 def test_too_few_volumes_are_refused(tmp_path, capsys):
     fails("mmwhs-mr", write_mmwhs(tmp_path / "a", "MR", 1), tmp_path / "list.json", capsys, "too few")
     fails("mmwhs-mr", write_mmwhs(tmp_path / "b", "MR", 2), tmp_path / "list.json", capsys, "too few")
+
+
+def test_a_seed_below_0_is_refused(tmp_path):
+    with pytest.raises(InputError, match="at least 0"):
+        divide([], VALIDATION, -1)
 
 
 def test_a_missing_label_is_named(tmp_path, capsys):

@@ -120,6 +120,8 @@ def test_images_are_normalised_like_real_ones():
         ({"tissues": [{"values": [3], "mean": [5, 1], "std": [0, 1]}]}, "range"),
         ({"tissues": [{"values": [3, 3], "mean": [1, 5], "std": [0, 1]}]}, "exactly one tissue"),
         ({"tissues": [{"values": [3]}]}, "mean"),
+        ({"backgroud": [0, 5]}, "has no 'backgroud'"),
+        ({"tissues": [{"values": [3], "mean": [1, 5], "std": [0, 1], "contrast": {}}]}, "has no 'contrast'"),
     ],
 )
 def test_a_wrong_synthesis_is_a_sentence(change, word):
@@ -219,6 +221,12 @@ def test_wrong_brain_folders_are_a_sentence_and_nothing_is_written(head_maps, mo
     with pytest.raises(SystemExit, match=sentence):
         brain_datalist.main()
     assert sorted(head_maps.iterdir()) == before
+
+
+def test_too_few_label_maps_for_training_are_a_sentence(head_maps):
+    (head_maps / "training_seg_0.nii.gz").unlink()
+    with pytest.raises(InputError, match="holds 2 label maps"):
+        brain_datalist.datalist(head_maps)
 
 
 def test_every_row_of_the_brain_table_is_a_structure_of_the_maps(shared_data):
