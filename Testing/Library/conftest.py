@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test needs the network, and without one it is asked for again and again
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED_DATA = Path(os.environ.get("BIPVLSEG_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
