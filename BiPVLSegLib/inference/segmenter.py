@@ -270,8 +270,10 @@ class Segmenter:
             NotEnoughMemoryError: main memory does not hold what a look takes.
         """
         grid = self._grid(run.volume, turn @ run.volume.affine)
-        image, box = prepare_image(run.volume.array, grid, self.config.preprocessing)
         region = run.region and BoxRegion(run.region.matrix @ np.linalg.inv(turn))
+        if region is not None:
+            region.bounds(grid.input_shape, grid.input_affine)  # beside the volume it is refused at once
+        image, box = prepare_image(run.volume.array, grid, self.config.preprocessing)
         part = plan_part(grid, box, self.config.preprocessing["patch_size"], run.overlap, region)
         asked = self._asked_within_memory(run.rows, part, run.maps, run.notes)
         run.cancel.check()

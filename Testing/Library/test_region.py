@@ -104,6 +104,12 @@ def test_grown_box_holds_the_neighbours_and_little_more():
     assert grown.sum() < 6 * mask.sum()
 
 
+def test_a_region_beside_the_volume_is_refused_before_anything_is_resampled(exclusive, monkeypatch):
+    monkeypatch.setattr("BiPVLSegLib.inference.segmenter.prepare_image", lambda *_: pytest.fail("resampled"))
+    with pytest.raises(GeometryError, match="holds no voxel"):
+        exclusive.segment((HEART.image, HEART.affine), region=box(CENTRE + (2000, 0, 0, 0), (50, 50, 50)))
+
+
 def _moved(mask: np.ndarray, offset) -> np.ndarray:
     """``mask`` moved by whole voxels, without wrapping."""
     padded = np.pad(mask, 1)
