@@ -86,9 +86,10 @@ def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
     turn = Rotation.identity()
     for _ in range(_ROUNDS):
         mine, theirs = (points - np.average(points, axis=0, weights=weights) for points in (found, places))
-        spread = np.linalg.svd(theirs * np.sqrt(weights)[:, None], compute_uv=False)
-        if spread[1] < 0.1 * spread[0]:
-            return None
+        for points in (mine, theirs):
+            spread = np.linalg.svd(points * np.sqrt(weights)[:, None], compute_uv=False)
+            if not spread[1] > 0.1 * spread[0]:
+                return None
         turn = Rotation.align_vectors(theirs, mine, weights=weights)[0]
         turned = turn.apply(mine)
         size = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * turned**2).sum()

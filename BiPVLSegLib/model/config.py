@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -158,9 +159,9 @@ class BiPVLSegConfig(PretrainedConfig):
         self.keep_largest = list(keep_largest)
         self.unsure_below = float(unsure_below)
         self.regions = {name: list(values) for name, values in (regions or {}).items()}
-        self.class_centres = {name: [float(mm) for mm in middle] for name, middle in (class_centres or {}).items()}
+        self.class_centres = {name: [float(mm) for mm in middle] for name, middle in dict(class_centres or {}).items()}
         self.format_version = format_version
-        if any(len(middle) != 3 for middle in self.class_centres.values()):
+        if any(len(middle) != 3 or not all(map(math.isfinite, middle)) for middle in self.class_centres.values()):
             raise ValueError("class_centres must be three lengths in mm per class")
         if type(self.head_prototypes) is not int or self.head_prototypes < 1:
             raise ValueError(f"head_prototypes must be a whole number from 1, not {head_prototypes!r}")

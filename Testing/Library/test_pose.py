@@ -44,7 +44,8 @@ def test_a_straight_head_stays_and_one_in_disorder_or_mirrored_is_none():
         pose = fit_pose(others, PLACES)
         assert pose.is_unlikely and not pose.is_askew
     on_a_line = np.linspace(0, 100, 20)[:, None] * (1, 0.5, 0)
-    assert fit_pose(on_a_line, on_a_line) is None
+    for points in (on_a_line, np.ones((20, 3))):
+        assert fit_pose(points, PLACES) is None and fit_pose(PLACES, points) is None
 
 
 def test_only_structures_that_are_there_as_a_whole_count():
@@ -146,6 +147,14 @@ def test_each_row_stands_for_the_class_of_its_texts_or_else_of_its_name(askew, h
     segmenter.segment((heart.image, heart.affine), table.replace("left ventricle", name="my chamber"))
     segmenter.segment((heart.image, heart.affine), table.replace("left ventricle", shape="a shape of its own"))
     assert [len(arguments[2]) for arguments in seen] == [1, 1]
+
+
+@pytest.mark.parametrize("damaged", ["x", [1, 2], {"left ventricle": [1, 2]}, {"left ventricle": [1, 2, np.nan]}])
+def test_damaged_places_are_a_sentence(askew, damaged):
+    file = askew[0].folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"class_centres": damaged}))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        Segmenter(askew[0].folder)
 
 
 def test_a_real_head_that_lies_askew_is_found_all_the_same(head):  # noqa: F811
