@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ASKEW = 10  # degrees, from which on a second look pays
+ASKEW = 12  # degrees, from which on a second look pays
 FEWEST = 8  # structures, found whole, that tell how a patient lies
 SMALLEST = 50  # voxels of a structure
 DISORDER = (
     0.25  # half of the structures lie further from their places than this share of the mean distance from the middle
 )
-_ROUNDS = 5
+_ROUNDS = 10
 _FIRM = 0.1  # of the mean distance: how near to its place a structure has full weight
 
 
@@ -78,8 +78,9 @@ def middles(
 
 
 def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
-    """The rotation that brings points (N, 3) to their places (N, 3) but for shift and size; those that do not fit count
-    little. None where the points lie on one line, which does not say how it is turned."""
+    """The rotation that brings points (N, 3) to their places (N, 3) but for shift and size. Least squares, weighted anew
+    several times, so that points that do not fit come to count little. None where the points lie on one line, which does not
+    say how it is turned."""
     from scipy.spatial.transform import Rotation
 
     weights, error = np.ones(len(found)), np.zeros(len(found))
@@ -94,5 +95,5 @@ def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
         turned = turn.apply(mine)
         size = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * turned**2).sum()
         error = np.linalg.norm(turned * size - theirs, axis=1) / np.linalg.norm(theirs, axis=1).mean()
-        weights = 1 / np.maximum(error, _FIRM)
+        weights = 1 / np.maximum(error, _FIRM) ** 2
     return Pose(turn.as_matrix(), float(np.median(error)))
