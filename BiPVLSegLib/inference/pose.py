@@ -10,9 +10,7 @@ import numpy as np
 ASKEW = 12  # degrees, from which on a second look pays
 FEWEST = 8  # structures, found whole, that tell how a patient lies
 SMALLEST = 50  # voxels of a structure
-DISORDER = (
-    0.25  # half of the structures lie further from their places than this share of the mean distance from the middle
-)
+DISORDER = 0.25  # of the mean distance from the middle; half of the structures lie further from their places
 _ROUNDS = 10
 _FIRM = 0.1  # of the mean distance: how near to its place a structure has full weight
 

@@ -252,11 +252,11 @@ class Segmenter:
         turn[:3, :3] = pose.turn
         try:
             look = self._prepare(run, turn, look.part.plan.count)
-        except NotEnoughMemoryError:
+        except (GeometryError, NotEnoughMemoryError) as error:
             _tell(
                 run.notes,
-                f"The patient lies turned by {pose.degrees:.0f} degrees, and there is not enough memory to look again, turned "
-                "straight: look at the result with care.",
+                f"The patient lies turned by {pose.degrees:.0f} degrees and was not looked at again, turned straight: take the "
+                f"result with care. {error}",
             )
             return look, scores, device, dtype, None
         del scores

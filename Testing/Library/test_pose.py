@@ -15,7 +15,7 @@ from tiny_segmenter import PREPROCESSING, tiny
 
 import BiPVLSegLib.inference.segmenter as segmenter_module
 from BiPVLSegLib.data.phantom import cine_phantom
-from BiPVLSegLib.errors import ModelError, NotEnoughMemoryError
+from BiPVLSegLib.errors import GeometryError, ModelError, NotEnoughMemoryError
 from BiPVLSegLib.geometry.region import BoxRegion
 from BiPVLSegLib.inference.pose import FEWEST, Pose, find_pose, fit_pose, middles
 from BiPVLSegLib.inference.segmenter import Segmenter
@@ -117,18 +117,22 @@ def test_the_second_look_is_that_at_the_turned_patient_on_the_volumes_own_grid(a
     assert [p.stage for p in told].count("finishing") == 1
 
 
-def test_without_the_memory_for_it_the_first_look_counts_and_a_note_says_so(askew, heart, monkeypatch):
+@pytest.mark.parametrize("error", [NotEnoughMemoryError, GeometryError])
+def test_where_a_second_look_cannot_be_the_first_counts_and_a_note_says_so(askew, heart, monkeypatch, error):
     segmenter, _ = askew
     prepare = Segmenter._prepare
 
     def short(self, run, turn, before=0):
         if before:
-            raise NotEnoughMemoryError("too large")
+            raise error("Too large.")
         return prepare(self, run, turn)
 
     monkeypatch.setattr(Segmenter, "_prepare", short)
     result = segmenter.segment((heart.image, heart.affine))
-    assert any("turned by" in note for note in result.info["notes"]) and "turned_by" not in result.info
+    assert (
+        any("turned by" in note and "Too large." in note for note in result.info["notes"])
+        and "turned_by" not in result.info
+    )
     monkeypatch.setattr(segmenter_module, "find_pose", lambda *_: None)
     np.testing.assert_array_equal(result.labelmap, segmenter.segment((heart.image, heart.affine)).labelmap)
 
