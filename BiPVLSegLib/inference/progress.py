@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress callback is told: ``stage`` is "reading", "preparing", "segmenting" or "finishing"."""
+    """What a progress callback is told: ``stage`` is "reading", "preparing", "segmenting" or "finishing".
+
+    A second look at a patient who lies askew adds its windows: ``total`` grows once."""
 
     stage: str
     done: int = 0

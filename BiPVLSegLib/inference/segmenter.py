@@ -241,26 +241,25 @@ class Segmenter:
     def _see(self, run: Run) -> tuple[Look, torch.Tensor, torch.device, torch.dtype, Pose | None]:
         """What was looked at, the probabilities, what computed them, and how the patient lies where that was made straight."""
         look = self._prepare(run, np.eye(4))
-        scores, device, dtype = self._answer(run, look)
-        pose = self._pose(run, look, scores)
+        answer = self._answer(run, look)
+        pose = self._pose(run, look, answer[0])
         for note in notes_on_pose(pose):
             _tell(run.notes, note)
         if pose is None or not pose.is_askew:
-            return look, scores, device, dtype, None
+            return look, *answer, None
         logger.info("The patient lies turned by %.0f degrees: looking again, turned straight.", pose.degrees)
         turn = np.eye(4)
         turn[:3, :3] = pose.turn
         try:
-            look = self._prepare(run, turn, look.part.plan.count)
-        except (GeometryError, NotEnoughMemoryError) as error:
+            straight = self._prepare(run, turn, look.part.plan.count)
+            return straight, *self._answer(run, straight), pose
+        except (GeometryError, NotEnoughMemoryError, MemoryError) as error:
             _tell(
                 run.notes,
                 f"The patient lies turned by {pose.degrees:.0f} degrees and was not looked at again, turned straight: take the "
-                f"result with care. {error}",
+                f"result with care. {error}".rstrip(),
             )
-            return look, scores, device, dtype, None
-        del scores
-        return look, *self._answer(run, look), pose
+            return look, *answer, None
 
     def _prepare(self, run: Run, turn: np.ndarray, before: int = 0) -> Look:
         """A look at the patient who is turned by ``turn`` (4, 4), RAS mm, first.

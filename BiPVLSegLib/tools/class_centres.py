@@ -26,7 +26,7 @@ ROUNDS = 10
 
 
 def measure(data: Path, classes: list[str]) -> dict[str, list[float]]:
-    """Class -> mean middle, RAS mm from the mean of all; for classes that are whole in at least half of the label maps.
+    """Class -> mean middle, RAS mm from the mean of all; for classes that are whole in more than half of the label maps.
 
     Raises:
         BiPVLError: the data cannot be read.
@@ -42,7 +42,7 @@ def measure(data: Path, classes: list[str]) -> dict[str, list[float]]:
             number[[v for v in by_name.get(fold_name(name), ()) if v < len(number)]] = value
         for value, middle in middles(number[volume.array[0]], volume.affine, range(1, len(classes) + 1)).items():
             place[value - 1] = middle
-    often = np.isfinite(places[..., 0]).mean(axis=0) >= 0.5
+    often = np.isfinite(places[..., 0]).mean(axis=0) > 0.5  # so that any two share a map
     if not often.any():
         return {}
     places = places[:, often]
@@ -62,15 +62,16 @@ def write(data: Path, model: Path) -> int:
     """
     folder = find_model(model)
     config = read_config(folder)
-    if not config["preprocessing"].get("body_axes") or config.get("nested"):
+    if not (config.get("preprocessing") or {}).get("body_axes") or config.get("nested"):
         raise ModelError(
             f"{folder} was not trained on volumes along the axes of the body (preprocessing.body_axes), or its classes overlap: "
             "volumes are not turned for it."
         )
-    centres = measure(data, config["classes"])
+    centres = measure(data, config.get("classes") or [])
     if len(centres) < FEWEST:
         raise ModelError(
-            f"Only {len(centres)} of the model's structures are whole in half of the label maps of {data}; {FEWEST} are needed."
+            f"Only {len(centres)} of the model's structures are whole in more than half of the label maps of {data}; {FEWEST} are "
+            "needed."
         )
     config["class_centres"] = centres
     with atomic_path(folder / "config.json") as temporary:

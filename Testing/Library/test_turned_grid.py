@@ -131,6 +131,21 @@ def test_classes_are_looked_for_only_where_they_can_win_and_none_is_missed(monke
     assert (found != expected).mean() < 1e-4  # places are rounded in another way
 
 
+def test_what_one_working_voxel_says_is_seen_as_far_as_it_reaches():
+    grid = plan_turned_grid((48, 44, 40), TILTED @ np.diag((0.4, 0.4, 0.4, 1)), (3.0, 3.0, 3.0))
+    middle = tuple(n // 2 for n in grid.shape)
+    scores = torch.full((40, *grid.shape), 1 / 39)
+    scores[7] = 0
+    scores[(slice(None), *middle)] = 0.05 / 39
+    scores[(7, *middle)] = 0.95
+    everywhere = scores_on_input_grid(scores, grid)
+    first, second = np.sort(everywhere, axis=0)[[-1, -2]]
+    clear = first - second > 1e-5
+    found = labelmap_on_input_grid(scores, grid)
+    assert (everywhere.argmax(0)[clear] == 7).sum() > 500
+    np.testing.assert_array_equal(found[clear], everywhere.argmax(0)[clear])
+
+
 @pytest.mark.parametrize("axes, signs", [((0, 1, 2), (1, 1, 1)), ((2, 0, 1), (-1, 1, -1)), ((1, 2, 0), (-1, -1, -1))])
 def test_a_box_of_a_grid_and_its_block_of_the_input_hold_the_same_places(axes, signs):
     affine = make_affine((0.8, 1.3, 2.9), axes, signs)
