@@ -70,8 +70,8 @@ def write(data: Path, model: Path) -> int:
     centres = measure(data, config.get("classes") or [])
     if len(centres) < FEWEST:
         raise ModelError(
-            f"Only {len(centres)} of the model's structures are whole in more than half of the label maps of {data}; {FEWEST} are "
-            "needed."
+            f"Only {len(centres)} of the model's structures are whole in more than half of the label maps of {data}; "
+            f"{FEWEST} are needed."
         )
     config["class_centres"] = centres
     with atomic_path(folder / "config.json") as temporary:
