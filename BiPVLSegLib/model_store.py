@@ -31,6 +31,8 @@ def available_models() -> dict[str, Path]:
 
 def find_model(name_or_folder: str | os.PathLike) -> Path:
     """Folder of a model given by name (case-insensitive) or by its folder."""
+    if not str(name_or_folder).strip():
+        raise ModelError("No model is named; give the name or the folder of one.")
     models = available_models()
     for name, folder in models.items():
         if name.lower() == str(name_or_folder).strip().lower():
@@ -73,18 +75,24 @@ def read_config(folder: str | os.PathLike) -> dict:
 def model_summary(folder: Path) -> dict:
     """Name, modality, structures and validation Dice of a model folder, without loading the network."""
     config = read_config(folder)
+    classes = config.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ModelError(
+            f"{folder / 'config.json'} does not list the model's classes by name; copy the model folder again."
+        )
     summary = {
         "name": folder.name,
         "folder": str(folder),
         "modality": (config.get("preprocessing") or {}).get("modality", ""),
-        "structures": config.get("classes", []),
+        "structures": classes,
         "concepts": config.get("concepts", ""),
         "channels": config.get("in_channels", 1),
     }
     record = folder / "training.json"
     if record.is_file():
         try:
-            summary["validation"] = json.loads(record.read_text(encoding="utf-8")).get("validation", {})
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{record} cannot be read: {error}.") from error
+            scores = json.loads(record.read_text(encoding="utf-8")).get("validation") or {}
+            summary["validation"] = {key: float(score) for key, score in scores.items()}
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise ModelError(f"{record} cannot be read, or is no record of a training: {error}.") from error
     return summary

@@ -9,12 +9,14 @@ import argparse
 import time
 from pathlib import Path
 
+from .numbers import whole_number
+
 NAME, HELP = "demo", "segment a generated heart"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", default="bipvlseg-demo", metavar="FOLDER", help="default: ./bipvlseg-demo")
-    parser.add_argument("--seed", type=int, default=1, help="another heart (default: 1)")
+    parser.add_argument("--seed", type=whole_number, default=1, metavar="N", help="another heart, from 0 (default: 1)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .numbers import whole_number
+
 NAME, HELP = "phantoms", "write generated hearts as a data set"
 
 
@@ -12,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="FOLDER", help="must not exist yet")
     parser.add_argument("--training", type=int, default=12, metavar="N", help="volumes for training (default: 12)")
     parser.add_argument("--validation", type=int, default=4, metavar="N", help="volumes for validation (default: 4)")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="from 0 (default: 0)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -79,6 +79,8 @@ class ConceptSet:
         names = [names] if isinstance(names, str) else list(names)
         if not names:
             raise ConceptError(f"Nothing is chosen from '{self.name}'; choose from: {', '.join(self.names)}.")
+        if not all(isinstance(name, str) for name in names):
+            raise ConceptError(f"Rows are chosen by name, not as {names!r}; choose from: {', '.join(self.names)}.")
         wanted = {self.find(name).name for name in names}
         return dataclasses.replace(self, concepts=tuple(c for c in self.concepts if c.name in wanted))
 

@@ -30,7 +30,7 @@ _TITLE = re.compile(r"(?P<name>.+)\s+in\s+an?\s+.+?\s+image\W*", re.IGNORECASE |
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _LABEL = re.compile(r"\d{1,9}", re.ASCII)
 _TRUE, _FALSE = {"", "yes", "true", "1", "on"}, {"no", "false", "0", "off"}
-_NO_TEXT = {"-", "--", "–", "—", ".", "...", "…", "n/a", "#n/a", "na", "nan", "null"}
+_NO_TEXT = {"-", "--", "–", "—", ".", "...", "…", "n/a", "#n/a", "na", "nan", "null", "none"}
 _DELIMITERS = ",;\t"  # spreadsheets write semicolons where the comma is the decimal mark
 _SEPARATOR = re.compile(r'\s*"?sep=([,;\t])"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 _SAVE_AS = "save the table as 'CSV UTF-8'"
@@ -131,6 +131,11 @@ def _records(path: Path, text: str, delimiter: str) -> Iterator[Row]:
         for number, cells in enumerate(reader, start=1):
             yield number, cells
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise ConceptError(
+                f"The concept table {path} has a cell of more than {csv.field_size_limit():,} characters in row {number + 1}; "
+                "shorten it, or close its quotation mark."
+            ) from error
         raise ConceptError(
             f"The concept table {path} cannot be read in row {number + 1} ({error}): a quotation mark is not closed or "
             'not doubled; put the text in "..." and write each quotation mark inside it twice.'
@@ -201,14 +206,17 @@ def _concept(path: Path, number: int, cells: list[str], columns: dict[str, int])
     except ConceptError as error:
         raise _error(path, number, "Terminology", str(error).rstrip(".")) from error
 
-    return Concept(
-        name=name,
-        color=(int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) if color else None,
-        terminology=terminology,
-        enabled=enabled in _TRUE,
-        label=int(label) if label else None,
-        **texts,
-    )
+    try:
+        return Concept(
+            name=name,
+            color=(int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)) if color else None,
+            terminology=terminology,
+            enabled=enabled in _TRUE,
+            label=int(label) if label else None,
+            **texts,
+        )
+    except ConceptError as error:
+        raise _error(path, number, "Name", str(error).rstrip(".")) from error
 
 
 def _text(cell: str) -> str:

@@ -53,5 +53,5 @@ def check_options(frame: int | None, overlap: float | None, batch_size: int | No
         raise InputError(f"The frame must be a whole number, not {frame!r}.")
     if region is not None and not isinstance(region, BoxRegion):
         raise InputError(f"The region must be a BoxRegion (BiPVLSegLib.geometry.region), not {type(region).__name__}.")
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"At least one window must be computed at a time, not {batch_size}.")
+    if batch_size is not None and not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
+        raise InputError(f"A whole number of windows, at least one, is computed at a time, not {batch_size!r}.")

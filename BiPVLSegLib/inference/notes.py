@@ -25,12 +25,19 @@ def notes_on(volume: Volume, rows: Rows) -> list[str]:
 
 
 def notes_on_pose(pose: Pose | None) -> list[str]:
-    """Where what was found lies as in no patient, a sentence."""
-    if pose is None or not pose.is_unlikely:
+    """Where what was found lies as in no patient, or is of an odd size, a sentence."""
+    if pose is None:
+        return []
+    if pose.is_odd_in_size:
+        return [
+            f"The structures lie {pose.size:.2f} times as far from each other as in the images that this model was trained on: "
+            "is the spacing in the volume's header right?"
+        ]
+    if not pose.is_unlikely:
         return []
     return [
-        "The structures do not lie to each other as in the images that this model was trained on: is the orientation in the "
-        "volume's header right, and this the right model?"
+        "The structures do not lie to each other as in the images that this model was trained on: are orientation and spacing "
+        "in the volume's header right, and this the right model?"
     ]
 
 

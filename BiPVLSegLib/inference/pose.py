@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 ASKEW = 12  # degrees, from which on a second look pays
-FEWEST = 8  # structures, found whole, that tell how a patient lies
+SMALL, LARGE = 0.8, 1.2  # against training data, beyond which it does, too
+FEWEST = 10  # structures, found whole, that tell; beside each other in one half of the brain there are eight
 SMALLEST = 50  # voxels of a structure
 DISORDER = 0.25  # of the mean distance from the middle; half of the structures lie further from their places
 _ROUNDS = 10
@@ -18,10 +19,12 @@ _FIRM = 0.1  # of the mean distance: how near to its place a structure has full 
 @dataclass(frozen=True)
 class Pose:
     """``turn`` (3, 3) takes vectors in the patient, RAS, to the same patient straight. ``disorder`` is the median distance of
-    structures from their places then, as a share of their mean distance from the middle."""
+    structures from their places then, as a share of their mean distance from the middle. ``size``: how many times as far from
+    each other as in training data they lie."""
 
     turn: np.ndarray
     disorder: float
+    size: float = 1.0
 
     @property
     def degrees(self) -> float:
@@ -35,6 +38,18 @@ class Pose:
     @property
     def is_askew(self) -> bool:
         return self.degrees > ASKEW and not self.is_unlikely
+
+    @property
+    def is_odd_in_size(self) -> bool:
+        return not (SMALL <= self.size <= LARGE or self.is_unlikely)
+
+    def straightening(self) -> np.ndarray | None:
+        """(4, 4), what takes points of the patient, RAS mm, to where a second look is to see them; None where none is due."""
+        if not (self.is_askew or self.is_odd_in_size):
+            return None
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.turn / self.size if self.is_odd_in_size else self.turn
+        return matrix
 
 
 def find_pose(
@@ -76,13 +91,13 @@ def middles(
 
 
 def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
-    """The rotation that brings points (N, 3) to their places (N, 3) but for shift and size. Least squares, weighted anew
+    """The rotation and the size that bring points (N, 3) to their places (N, 3) but for a shift. Least squares, weighted anew
     several times, so that points that do not fit come to count little. None where the points lie on one line, which does not
     say how it is turned."""
     from scipy.spatial.transform import Rotation
 
     weights, error = np.ones(len(found)), np.zeros(len(found))
-    turn = Rotation.identity()
+    turn, shrink = Rotation.identity(), 1.0
     for _ in range(_ROUNDS):
         mine, theirs = (points - np.average(points, axis=0, weights=weights) for points in (found, places))
         for points in (mine, theirs):
@@ -91,7 +106,7 @@ def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
                 return None
         turn = Rotation.align_vectors(theirs, mine, weights=weights)[0]
         turned = turn.apply(mine)
-        size = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * turned**2).sum()
-        error = np.linalg.norm(turned * size - theirs, axis=1) / np.linalg.norm(theirs, axis=1).mean()
+        shrink = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * turned**2).sum()
+        error = np.linalg.norm(turned * shrink - theirs, axis=1) / np.linalg.norm(theirs, axis=1).mean()
         weights = 1 / np.maximum(error, _FIRM) ** 2
-    return Pose(turn.as_matrix(), float(np.median(error)))
+    return Pose(turn.as_matrix(), float(np.median(error)), float(1 / shrink))

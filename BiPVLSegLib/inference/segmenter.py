@@ -120,10 +120,11 @@ class Segmenter:
         started = time.monotonic()
         report, cancel = progress or (lambda _: None), cancel or CancelToken()
         check_options(frame, overlap, batch_size, region)
-        whole = self.table(concepts)
-        table = self.choose_concepts(whole, only)
+        table = self.choose_concepts(concepts, only)
         rows = self._rows(table)
-        self._check_texts(whole, table, from_file=concepts is not None and not isinstance(concepts, ConceptSet))
+        if self.model.text is not None:
+            for row in table:
+                self.model.text.check(row)
         report(Progress("reading"))
         volume = as_volume(source, frame, self.config.in_channels)
         notes = list(volume.notes)
@@ -134,7 +135,7 @@ class Segmenter:
         overlap = self.config.preprocessing["overlap"] if overlap is None else overlap
         maps = len(table) if probabilities else 0
         run = Run(volume, rows, region, flips, overlap, batch_size, maps, report, cancel, notes)
-        look, scores, device, dtype, turned = self._see(run)
+        look, scores, device, dtype, pose = self._see(run)
         report(Progress("finishing"))
         part, keep = look.part, rows.places(look.asked)
         labelmap, confidence = self._labelmap(scores, keep, part, rows)
@@ -146,7 +147,7 @@ class Segmenter:
         info = {
             "model": self.name,
             "concepts": table.name,
-            "source": Path(volume.source).name,  # files carry this: no folder names of patients
+            "source": Path(volume.source).resolve().name,  # files carry this: no folder names of patients
             "device": describe_device(device),
             "precision": _name(dtype),
             "seconds": round(time.monotonic() - started, 2),
@@ -157,8 +158,8 @@ class Segmenter:
         }
         if region is not None:
             info["region"] = region.matrix.tolist()
-        if turned is not None:
-            info["turned_by"] = round(turned.degrees)
+        if pose is not None:
+            info["turned_by"], info["relative_size"] = round(pose.degrees), round(pose.size, 2)
         result = SegmentationResult(labelmap, volume.affine, table, info, found)
         result.confidence = {name: confidence[name] for name, ml in result.volumes_ml().items() if ml}
         for note in notes_on_lost(rows, result.confidence):
@@ -206,14 +207,6 @@ class Segmenter:
             own = []
         return Rows(table, own, self.config)
 
-    def _check_texts(self, whole: ConceptSet, table: ConceptSet, from_file: bool) -> None:
-        """Raises ConceptError where a text of the ``table`` cannot be read, with its line in the file of the ``whole``."""
-        if self.model.text is None:
-            return
-        for number, row in enumerate(whole, start=2):  # as a spreadsheet counts
-            if row.name in table.names:
-                self.model.text.check(row, number if from_file else None)
-
     def _encode(self, asked: list[Concept]) -> TextTokens | None:
         if self.model.text is None:
             return None
@@ -239,30 +232,30 @@ class Segmenter:
     # ---- running ---------------------------------------------------------------------------------------------------
 
     def _see(self, run: Run) -> tuple[Look, torch.Tensor, torch.device, torch.dtype, Pose | None]:
-        """What was looked at, the probabilities, what computed them, and how the patient lies where that was made straight."""
+        """What was looked at, the probabilities, what computed them, and how the patient lies where there was a second look."""
         look = self._prepare(run, np.eye(4))
         answer = self._answer(run, look)
         pose = self._pose(run, look, answer[0])
         for note in notes_on_pose(pose):
             _tell(run.notes, note)
-        if pose is None or not pose.is_askew:
+        straightening = pose and pose.straightening()
+        if straightening is None:
             return look, *answer, None
-        logger.info("The patient lies turned by %.0f degrees: looking again, turned straight.", pose.degrees)
-        turn = np.eye(4)
-        turn[:3, :3] = pose.turn
+        how = f"turned by {pose.degrees:.0f} degrees and {pose.size:.2f} times as large as in the training images"
+        logger.info("The patient is %s: looking again, turned straight and at the usual size.", how)
         try:
-            straight = self._prepare(run, turn, look.part.plan.count)
-            return straight, *self._answer(run, straight), pose
-        except (GeometryError, NotEnoughMemoryError, MemoryError) as error:
+            second = self._prepare(run, straightening, look.part.plan.count)
+            return second, *self._answer(run, second), pose
+        except (DeviceError, GeometryError, NotEnoughMemoryError, MemoryError) as error:
             _tell(
                 run.notes,
-                f"The patient lies turned by {pose.degrees:.0f} degrees and was not looked at again, turned straight: take the "
-                f"result with care. {error}".rstrip(),
+                f"The patient is {how}, and could not be looked at again, turned straight and at the usual size: take the result "
+                f"with care. {error}".rstrip(),
             )
             return look, *answer, None
 
     def _prepare(self, run: Run, turn: np.ndarray, before: int = 0) -> Look:
-        """A look at the patient who is turned by ``turn`` (4, 4), RAS mm, first.
+        """A look at the patient whose points are moved by ``turn`` (4, 4), RAS mm, first.
 
         Raises:
             GeometryError: the volume is none of a patient, or the region lies beside it.

@@ -10,11 +10,12 @@ import numpy as np
 from ..errors import GeometryError, InputError
 from ..geometry.grid import WorkingGrid
 from ..geometry.turned_grid import TurnedGrid
-from ..io.volume import Volume, read_volume, volume_from_array
+from ..io.volume import Volume, checked, read_volume, volume_from_array
 
 PathLike = str | os.PathLike[str]
 VolumeSource = PathLike | Sequence[PathLike] | Volume | tuple[np.ndarray, np.ndarray]
 LARGEST_MM, WIDEST_MM = 2500, 1000  # of a scan: its longest side, and the one that comes next
+THINNEST_MM = 1  # a slab of a few thin slices has more
 SMALLEST_WORKING_SIDE = 8
 
 
@@ -25,7 +26,9 @@ def as_volume(source: VolumeSource, frame: int | None, channels: int) -> Volume:
         InputError: not a usable volume, or the wrong number of channels.
     """
     if isinstance(source, Volume):
-        volume = source
+        if frame is not None:
+            raise InputError(f"'{source.source}' is a Volume of one frame already; leave the frame out.")
+        volume = checked(source)
     elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], np.ndarray):
         volume = volume_from_array(source[0], source[1], frame=frame, channels=channels)
     elif isinstance(source, (str, os.PathLike)):
@@ -49,12 +52,17 @@ def check_field_of_view(volume: Volume, grid: WorkingGrid | TurnedGrid) -> None:
     """Refuses spacings that no patient scan has; a wrong unit (metres, microns) is the usual reason.
 
     Raises:
-        GeometryError: the scan is longer than 2.5 m, or wider than 1 m, or its working size has fewer than 8 voxels along two
-            axes.
+        GeometryError: the scan is longer than 2.5 m, wider than 1 m or thinner than 1 mm, or its working size has fewer than 8
+            voxels along two axes.
     """
     extent = [n * s for n, s in zip(volume.array.shape[1:], volume.spacing, strict=True)]
-    too_large = max(extent) > LARGEST_MM or sorted(extent)[1] > WIDEST_MM
-    if too_large or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE:
+    thinnest, middle, longest = sorted(extent)
+    if (
+        longest > LARGEST_MM
+        or middle > WIDEST_MM
+        or thinnest < THINNEST_MM
+        or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE
+    ):
         size = " x ".join(f"{length:.4g}" for length in extent)
         raise GeometryError(
             f"'{volume.source}' measures {size} mm, which no scan of a patient does; correct the voxel spacing in its header "

@@ -42,18 +42,21 @@ def check_volume(volume: Volume) -> Volume:
 
 
 def check_affine(affine: np.ndarray, name: str) -> None:
-    """Raise GeometryError unless ``affine`` is 4x4, finite, and has three independent axes."""
+    """Raise GeometryError unless ``affine`` is 4x4, real, finite, has three independent axes and 0, 0, 0, 1 in its last row."""
     affine = np.asarray(affine)
-    if affine.shape != (4, 4):
-        raise GeometryError(f"The matrix of '{name}' has the shape {affine.shape}; give a 4x4 matrix voxel -> RAS mm.")
-    if np.isfinite(affine).all():
+    if affine.shape != (4, 4) or affine.dtype.kind not in "iuf":
+        raise GeometryError(
+            f"The matrix of '{name}' has the shape {affine.shape} and holds {affine.dtype.name} values; give a 4x4 matrix of "
+            "numbers, voxel -> RAS mm."
+        )
+    if np.isfinite(affine).all() and np.allclose(affine[3], (0, 0, 0, 1)):
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         check_spacing(spacing, name)
         if abs(np.linalg.det(affine[:3, :3] / spacing)) >= 1e-3:
             return
     raise GeometryError(
-        f"'{name}' does not say where its voxels lie: its orientation matrix is singular or not finite; "
-        "export the file again."
+        f"'{name}' does not say where its voxels lie: its orientation matrix is singular or not finite, or does not end with "
+        "0, 0, 0, 1; export the file again."
     )
 
 

@@ -19,7 +19,7 @@ from .itk_file import open_itk_file
 from .nifti import open_nifti
 from .volume_file import VolumeFile, colour_error, volume_shape
 
-__all__ = ["Volume", "check_volume", "read_labels", "read_volume", "volume_from_array"]
+__all__ = ["Volume", "check_volume", "checked", "read_labels", "read_volume", "volume_from_array"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -73,6 +73,19 @@ def _read_channels(paths: list[Path], frame: int | None, channels: int) -> Volum
     return Volume(array, volumes[0].affine, ", ".join(volume.source for volume in volumes))
 
 
+def checked(volume: Volume) -> Volume:
+    """A volume that somebody made, if it is one that ``read_volume`` could have read.
+
+    Raises InputError, GeometryError as ``read_volume`` does.
+    """
+    array = volume.array
+    if not isinstance(array, np.ndarray) or array.ndim != 4 or array.dtype.kind not in "iuf":
+        raise InputError(f"The voxels of '{volume.source}' must be whole or real numbers in an array (C, I, J, K).")
+    with _Warnings() as warnings:
+        volume = check_volume(volume)
+    return replace(volume, notes=(*volume.notes, *warnings.notes))
+
+
 def read_labels(path: PathLike) -> Volume:
     """Read a file of labels, as int16. Unlike an image it may be empty: all its voxels may be background.
 
@@ -120,6 +133,7 @@ def volume_from_array(
         array = np.moveaxis(array, 0, 3)
     shape = volume_shape(array.shape, source)
     array = array.reshape(shape)
+    check_affine(affine, source)
     file = VolumeFile(source, shape, np.array(affine, dtype=np.float64), lambda index: _frame_of(array, index))
     with _Warnings() as warnings:
         volume = check_volume(_select(file, frame, channels))

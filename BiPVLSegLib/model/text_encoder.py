@@ -84,11 +84,11 @@ class StagedTextEncoder(nn.Module):
         if self.tokenizer is None:
             raise ModelError("This model has no tokenizer, so it cannot read texts; its folder is incomplete.")
 
-    def check(self, concept: Concept, row: int | None) -> None:
-        """Raises ConceptError where a text is too long or has not one readable word. ``row`` is its line in a file."""
+    def check(self, concept: Concept) -> None:
+        """Raises ConceptError where a text is too long or has not one readable word."""
         self._require_tokenizer()
         unknown = self.tokenizer.unk_token_id
-        place = f"'{concept.name}'" if row is None else f"Row {row} ({concept.name})"
+        place = f"'{concept.name}'"
         for column, text in zip(TEXT_COLUMNS, concept.texts, strict=True):
             ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text.strip() else []
             if len(ids) + 2 > self.max_length:
@@ -118,8 +118,8 @@ class StagedTextEncoder(nn.Module):
 
     def encode(self, concepts: Sequence[Concept]) -> TextTokens:
         """Stage 0 for a table of N concepts -> tokens (1, N, L, C). Raises what ``check`` raises."""
-        for row, concept in enumerate(concepts, start=2):  # row 1 is the header, as in a spreadsheet
-            self.check(concept, row)
+        for concept in concepts:
+            self.check(concept)
         return self.encode_unchecked(concepts)
 
     def encode_unchecked(self, concepts: Sequence[Concept]) -> TextTokens:

@@ -62,6 +62,12 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> list[
     targets = [path] if extension == SEG_NRRD else [path, sidecar_path(path)]
     for target in targets:
         ensure_writable(target, overwrite)
+    for sidecar in targets[1:]:
+        if sidecar.exists() and not nifti.is_of_labels(sidecar):
+            raise OutputError(
+                f"'{sidecar}', which the labels of {path.name} would replace, was not written by this program (scan parameters, "
+                "perhaps): choose another name."
+            )
     return targets
 
 

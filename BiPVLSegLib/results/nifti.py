@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from ..errors import InputError
 from .description import describe, restore, to_json
 from .result import SegmentationResult
+
+logger = logging.getLogger(__name__)
 
 # 15 organs, 512x512x300: level 3 to 0.74 % of the size in 0.6 s, 6 to 0.28 % in 1.3 s, 9 to 0.25 % in 4.4 s.
 COMPRESSION_LEVEL = 6
@@ -26,8 +29,8 @@ _LAYERS = "4-D file: the last axis is the class (volume, from 0), 1 in the class
 def write_labelmap(result: SegmentationResult, path: Path, compress: bool) -> None:
     """Writes the voxels. Exclusive classes (I, J, K); overlapping ones (I, J, K, N).
 
-    The affine is stored as sform (float32), and as qform only where its axes are orthogonal: qform has no shear.
-    Raises OSError.
+    The affine is stored as sform (float32), and as qform only where its axes are orthogonal: qform has no shear, and a warning
+    says which programs then refuse the file. Raises OSError.
     """
     import nibabel
 
@@ -36,6 +39,11 @@ def write_labelmap(result: SegmentationResult, path: Path, compress: bool) -> No
     image.header.set_xyzt_units("mm")
     directions = result.affine[:3, :3] / np.linalg.norm(result.affine[:3, :3], axis=0)
     rigid = np.allclose(directions.T @ directions, np.eye(3), rtol=0, atol=_ORTHONORMAL_TOLERANCE)
+    if not rigid:
+        logger.warning(
+            "The axes of this volume are not at right angles (a tilted gantry, for instance). Slicer and other programs that "
+            "read NIfTI through ITK refuse such a file; for those save as .seg.nrrd."
+        )
     image.set_qform(result.affine if rigid else None, _SCANNER if rigid else _UNKNOWN)
     image.set_sform(result.affine, _SCANNER)
     with open(path, "wb") as file:
@@ -64,6 +72,15 @@ def write_labels(result: SegmentationResult, path: Path, image_name: str) -> Non
     layout = _LAYERS if result.nested else _LABELMAP
     text = to_json({"image": image_name, "layout": layout, "labels": labels, **describe(result)}, indent=2)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def is_of_labels(path: Path) -> bool:
+    """Whether a file is one that ``write_labels`` wrote."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"image", "layout", "labels"} <= content.keys()
 
 
 def read(path: Path, labels_path: Path) -> SegmentationResult:

@@ -66,6 +66,8 @@ class TrainingRun:
         if t.init_from:
             start = read_config(resumed if going_on else find_model(t.init_from))
             model_settings.setdefault("head_prototypes", start.get("head_prototypes", 1))
+            if settings.preprocessing["body_axes"]:  # a body is as it was
+                model_settings["class_centres"] = start.get("class_centres")
         try:
             config = BiPVLSegConfig(
                 **model_settings,
@@ -160,8 +162,8 @@ class TrainingRun:
         if text.pooled and not self.has_statistics:
             everything = [c for path in sorted(concepts_folder().glob("*.csv")) for c in load_concepts(path.stem)]
             text.fit_statistics([t for concept in [*everything, *rows] for t in concept.texts if t])
-        for row, concept in enumerate(rows, start=2):
-            text.check(concept, row)
+        for concept in rows:
+            text.check(concept)
         self._encode_texts()
 
     def _encode_texts(self) -> None:

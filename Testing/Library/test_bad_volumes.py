@@ -12,9 +12,12 @@ import pytest
 import SimpleITK as sitk
 from test_io import as_itk, write_dicom
 
+from BiPVLSegLib.data.preprocessing import plan_grid
 from BiPVLSegLib.errors import FrameRequiredError, GeometryError, InputError
+from BiPVLSegLib.inference.source import as_volume, check_field_of_view
 from BiPVLSegLib.io import limits, read_volume, volume_from_array
-from BiPVLSegLib.io.volume import read_labels
+from BiPVLSegLib.io.volume import Volume, read_labels
+from BiPVLSegLib.model.config import DEFAULT_PREPROCESSING
 
 NOISE = np.random.default_rng(0).integers(-100, 1000, (20, 21, 22)).astype(np.int16)
 
@@ -434,3 +437,43 @@ def test_colour_dicom(tmp_path, refused):
     vectors = np.random.default_rng(0).integers(0, 255, (9, 10, 11, 3)).astype(np.uint8)
     write_dicom(tmp_path / "colour", sitk.GetImageFromArray(vectors, isVector=True))
     refused(tmp_path / "colour", "colour")
+
+
+def test_a_volume_that_somebody_made_is_checked_as_a_file_is(caplog):
+    affine = np.diag([2.0, 2, 2, 1])
+    voxels = NOISE[None].astype(np.float32)
+    assert as_volume(Volume(voxels, affine, "mine"), None, 1).array is voxels
+    hole = voxels.copy()
+    hole[0, 0, 0, 0] = np.nan
+    repaired = as_volume(Volume(hole, affine, "mine", ("from before",)), None, 1)
+    assert repaired.array[0, 0, 0, 0] == NOISE.ravel()[1:].min() and np.isnan(hole[0, 0, 0, 0])
+    assert repaired.notes[0] == "from before" and "without intensity" in repaired.notes[1]
+    for array in (voxels[0], voxels * 1j, voxels * 0, voxels.tolist()):
+        with pytest.raises(InputError, match="mine"):
+            as_volume(Volume(array, affine, "mine"), None, 1)
+    with pytest.raises(GeometryError, match="mine"):
+        as_volume(Volume(voxels, np.diag([1.0, 1, 1, 2]), "mine"), None, 1)
+    with pytest.raises(InputError, match="leave the frame out"):
+        as_volume(Volume(voxels, affine, "mine"), 0, 1)
+
+
+@pytest.mark.parametrize(
+    "affine", ["x", None, np.eye(3), np.eye(4) * 1j, np.diag([1.0, 1, 1, 2]), np.full((4, 4), "a")]
+)
+def test_matrices_that_are_none_are_refused_at_once(affine):
+    with pytest.raises(GeometryError, match="'array'"):
+        volume_from_array(NOISE, affine)
+
+
+@pytest.mark.parametrize("thickness", [0.04, 0.06])
+def test_a_volume_thinner_than_a_millimetre_is_none_of_a_patient(thickness):
+    affine = np.diag([2.0, 2, thickness, 1])
+    volume = volume_from_array(NOISE, affine)
+    grid = plan_grid(
+        NOISE.shape, affine, {**DEFAULT_PREPROCESSING, "spacing": [2, 2, 2], "spacing_tolerance": [0, 0, 0]}
+    )
+    if thickness * NOISE.shape[2] > 1:
+        check_field_of_view(volume, grid)
+        return
+    with pytest.raises(GeometryError, match="spacing in its header"):
+        check_field_of_view(volume, grid)

@@ -140,6 +140,39 @@ def test_a_folder_that_is_no_model_does_not_hide_the_others(tmp_path, monkeypatc
     assert problems["bert"] and problems["cardiac-mr"] is None
 
 
+@pytest.mark.parametrize(
+    ("classes", "record"),
+    [
+        (5, "{}"),
+        ([5], "{}"),
+        (["liver"], "[1]"),
+        (["liver"], '{"validation": {"dice/mean": "x"}}'),
+        (["liver"], '{"validation": {"dice/mean": [1]}}'),
+        (["liver"], '{"validation": 1}'),
+    ],
+)
+def test_a_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys, classes, record):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({"model_type": "bipvlseg", "classes": classes}))
+    (tmp_path / "mine" / "training.json").write_text(record)
+    monkeypatch.setenv("BIPVLSEG_MODELS", str(tmp_path))
+    assert main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert "cardiac-mr (MR" in listed and "mine: cannot be used." in listed
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({"model_type": "bipvlseg", "classes": ["liver"]}))
+    (tmp_path / "mine" / "training.json").write_text('{"validation": null}')
+    assert main(["models"]) == 0 and "mine (): liver" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["demo", "-o"], ["phantoms"]])
+@pytest.mark.parametrize("seed", ["-1", "x"])
+def test_seeds_are_whole_numbers(tmp_path, capsys, command, seed):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, str(tmp_path / "out"), "--seed", seed])
+    assert stop.value.code == 2 and "whole number from 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("command", ["demo", "segment", "train", "evaluate", "models", "concepts", "phantoms"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -59,7 +59,7 @@ def test_tables_of_spreadsheets_in_other_countries_are_read(tmp_path):
     assert read_csv(path).concepts[0].texts == ("A in a CT image", "B; b", "C, c", "D", "E", "F")
 
 
-@pytest.mark.parametrize("nothing", ["-", " – ", "n/a", "NaN", "..."])
+@pytest.mark.parametrize("nothing", ["-", " – ", "n/a", "NaN", "...", "None"])
 def test_what_people_write_into_cells_without_a_text_is_no_text(tmp_path, nothing):
     path = write(tmp_path / "t.csv", f"{HEADER}\nSpleen,{nothing},Left,{nothing},,No edge: see 3\n")
     assert read_csv(path).concepts[0].texts == ("Spleen", "", "Left", "", "", "No edge: see 3")
@@ -116,6 +116,8 @@ COLUMNS = HEADER + ",Name,Color,Terminology,Enabled,Label"
             r"lacks the columns Appearance/Density, Contour/Symmetry, Internal Texture in its header \(row 1\)",
         ),
         (HEADER.replace(",Shape", "") + "\nx", "lacks the column Shape in"),
+        (f"{HEADER}\n{SPLEEN}\n" + "A" * 140_000, "more than 131,072 characters in row 3"),
+        (f"{COLUMNS}\n{SPLEEN},\u200b", "row 2, column Name: A concept has no name"),
         (HEADER, "no rows"),
         (f"{HEADER}\n,,,,,\n\n", "no rows"),
         ("", "is empty"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def test_a_trained_text_encoder_is_taken_over_where_it_is_stored(data, bert, wit
     before, now = weights_of(with_own_bert), run.model.state_dict()
     keys = [key for key in now if key.startswith("text.bert.")]
     assert keys and all(torch.equal(now[key], before[key]) for key in keys)
+
+
+@pytest.mark.parametrize("body_axes", [True, False])
+def test_where_classes_lie_is_taken_over_where_volumes_are_turned(data, bert, with_own_bert, tmp_path, body_axes):
+    start, centres = tmp_path / "start", {"left ventricle": [1.0, 2.0, 3.0]}
+    shutil.copytree(with_own_bert, start)
+    config = json.loads((start / "config.json").read_text()) | {"class_centres": centres}
+    (start / "config.json").write_text(json.dumps(config))
+    settings = [*small(bert), f"init_from={start}", f"preprocessing.body_axes={str(body_axes).lower()}"]
+    settings.append("preprocessing.slice_axis_last=false")
+    assert a_run(data, settings).model.config.class_centres == (centres if body_axes else {})
 
 
 def test_a_run_goes_on_when_the_model_that_it_began_with_is_gone(data, settings, with_own_bert, tmp_path):

@@ -248,8 +248,12 @@ def test_nifti_geometry(tmp_path, result, affine, extension):
     assert_same(load_result(tmp_path / f"out{extension}"), result, 1e-4)
 
 
-def test_nifti_with_shear_has_no_qform(tmp_path, result):
+def test_nifti_with_shear_has_no_qform_and_a_warning(tmp_path, result, caplog):
+    result.save(tmp_path / "straight.nii.gz")
+    dataclasses.replace(result, affine=SHEARED).save(tmp_path / "out.seg.nrrd")
+    assert not caplog.records
     dataclasses.replace(result, affine=SHEARED).save(tmp_path / "out.nii.gz")
+    assert "save as .seg.nrrd" in caplog.text
     header = nibabel.load(tmp_path / "out.nii.gz").header
     assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 0)
     np.testing.assert_array_equal(header.get_sform(), SHEARED.astype(np.float32))
@@ -303,16 +307,29 @@ def test_unknown_extension_lists_the_known(tmp_path, result, name):
 @pytest.mark.parametrize("existing", ["itself", "out.json"])
 def test_existing_files_are_kept_unless_told(tmp_path, result, name, existing):
     present = tmp_path / (name if existing == "itself" else existing)
-    present.write_bytes(b"precious")
+    if existing == "out.json":
+        result.save(tmp_path / "out.nii")
+        (tmp_path / "out.nii").unlink()
+    before = present.read_bytes() if present.exists() else b"precious"
+    present.write_bytes(before)
     if name == "out.seg.nrrd" and existing == "out.json":
         result.save(tmp_path / name)  # not one of its files
-        assert present.read_bytes() == b"precious"
+        assert present.read_bytes() == before
         return
     with pytest.raises(OutputError, match="exist"):
         result.save(tmp_path / name)
-    assert present.read_bytes() == b"precious" and list(tmp_path.iterdir()) == [present]
+    assert present.read_bytes() == before and list(tmp_path.iterdir()) == [present]
     result.save(tmp_path / name, overwrite=True)
     assert_same(load_result(tmp_path / name), result, 1e-4)
+
+
+@pytest.mark.parametrize("content", ['{"EchoTime": 0.03}', '["image", "layout", "labels"]', "precious", ""])
+def test_a_json_of_somebody_else_is_never_replaced(tmp_path, result, content):
+    sidecar = tmp_path / "scan.json"
+    sidecar.write_text(content)
+    with pytest.raises(OutputError, match="not written by this program"):
+        result.save(tmp_path / "scan.nii", overwrite=True)
+    assert sidecar.read_text() == content and list(tmp_path.iterdir()) == [sidecar]
 
 
 @contextlib.contextmanager

@@ -345,10 +345,15 @@ def test_a_label_map_in_place_of_an_image_is_noted_and_odd_wishes_are_refused(tm
     labels = np.round(heart.image / heart.image.max() * 3)
     assert any("as a label map has" in note for note in segmenter.segment((labels, heart.affine)).info["notes"])
     assert not any("label map" in note for note in segmenter.segment((heart.image, heart.affine)).info["notes"])
-    with pytest.raises(InputError, match="one window must be computed at a time, not -1"):
-        segmenter.segment((heart.image, heart.affine), batch_size=-1)
+    for size in (-1, 1.5, "2"):
+        with pytest.raises(InputError, match=f"number of windows, at least one, is computed at a time, not {size!r}"):
+            segmenter.segment((heart.image, heart.affine), batch_size=size)
     with pytest.raises(ConceptError, match="Nothing is chosen"):
         segmenter.segment((heart.image, heart.affine), only=[])
+    with pytest.raises(ConceptError, match="chosen by name"):
+        segmenter.segment((heart.image, heart.affine), only=[3])
+    with pytest.raises(ModelError, match="No model is named"):
+        Segmenter(" ")
 
 
 def test_what_has_no_voxel_was_not_found_and_what_has_some_was(tmp_path, heart, monkeypatch, caplog):
