@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ASKEW = 12  # degrees, from which on a second look pays
-SMALL, LARGE = 0.8, 1.2  # against training data, beyond which it does, too
+SMALL, LARGE = 0.85, 1.2  # against training data, beyond which it does, too
 FEWEST = 10  # structures, found whole, that tell; beside each other in one half of the brain there are eight
 SMALLEST = 50  # voxels of a structure
 DISORDER = 0.25  # of the mean distance from the middle; half of the structures lie further from their places

@@ -72,7 +72,7 @@ class BiPVLSegConfig(PretrainedConfig):
             how sure they are; the default is a habit, not a measurement (docs/model-cards.md).
         regions: for nested classes, the label values of the training data that make up each class, by class name.
         class_centres: where the middles of classes are in training data, RAS mm from a common point, by class name. They tell
-            whether a patient lies askew, who is then looked at again, turned straight (``inference.pose``).
+            whether a patient lies askew or is of an odd size, who is then looked at again, straight (``inference.pose``).
     """
 
     model_type = "bipvlseg"
