@@ -38,10 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     from ..training.loop import train
 
     overrides = [*options.overrides, *([f"device={options.device}"] if options.device else [])]
-    scores = train(options.data, options.concepts, options.preset, options.output, overrides, options.resume)
+    with logging_redirect_tqdm():  # warnings above the bar, not in it
+        scores = train(options.data, options.concepts, options.preset, options.output, overrides, options.resume)
     if int(os.environ.get("RANK", 0)) > 0:  # one of several processes; the first one reports
         return
     print(f"The model is in {options.output}; validation Dice:")

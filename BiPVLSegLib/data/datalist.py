@@ -18,6 +18,7 @@ from ..io.volume import ITK_SUFFIXES, NIFTI_SUFFIXES
 logger = logging.getLogger(__name__)
 
 SPLITS = ("training", "validation", "test")
+MISNOMERS = {"train": "training", "val": "validation", "valid": "validation", "testing": "test"}
 ENDINGS = (".seg.nrrd", *NIFTI_SUFFIXES, *ITK_SUFFIXES)
 BACKGROUND = re.compile(r"background|^(bg|unlabell?ed|clear label|exterior|outside|nothing|none|)$")
 WHOLE_NUMBER = re.compile(r"-?[0-9]+")
@@ -107,7 +108,11 @@ def read_datalist(path: str | os.PathLike) -> Datalist:
     except (OSError, ValueError) as error:  # also text that is not UTF-8, JSON that is none, and a key given twice
         raise InputError(f"The datalist {path} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
-        raise InputError(f'The datalist {path} has no "labels"; it should look like a Decathlon dataset.json.')
+        raise InputError(
+            f'The datalist {path} has no "labels" of the form {{"1": "liver"}}; it should look like a Decathlon dataset.json.'
+        )
+    for key in content.keys() & MISNOMERS.keys():
+        logger.warning('%s: the key "%s" is not read; volumes are listed under "%s".', path, key, MISNOMERS[key])
     synthesis = content.get("synthesis")
     cases = {split: _cases(path, split, content.get(split, []), synthesis is not None) for split in SPLITS}
     cases = _with_own_names(cases)
@@ -213,6 +218,14 @@ def _with_own_names(cases: dict[str, list[Case]]) -> dict[str, tuple[Case, ...]]
         often = Counter(name for name, _ in {(case.name, case.label) for case in own})
         own[:] = [replace(c, name=f"{c.name}_{_stem(c.label)}") if c.label and often[c.name] > 1 else c for c in own]
     return {split: tuple(own) for split, own in named.items()}
+
+
+def check_labelled(datalists: Sequence[Datalist]) -> None:
+    """Raises InputError where a volume that is to be trained on has no label."""
+    for datalist in datalists:
+        for case in datalist.split("training"):
+            if case.label is None:
+                raise InputError(f'{datalist.path}: the case {case.images[0]} under "training" has no "label".')
 
 
 def check_splits(datalists: Sequence[Datalist]) -> None:

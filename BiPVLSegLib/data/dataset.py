@@ -107,7 +107,10 @@ def pair_labels(datalist: Datalist, concepts: ConceptSet, regions: dict[str, tup
 def warn_of_nameless(values: Sequence[int], label: Path) -> None:
     """Says that values count as background for which a data set has no name, with the first file that has them."""
     listed = ", ".join(map(str, values[:10])) + (" ..." if len(values) > 10 else "")
-    logger.warning('%s has the value(s) %s, which "labels" does not name: they count as background.', label, listed)
+    logger.warning(
+        '%s has the value(s) %s, which "labels" does not name: they count as background.%s',
+        label, listed, f" It has {len(values)} of them, as an image has: is it the label?" if len(values) > 100 else "",
+    )  # fmt: skip
 
 
 def read_case(case: Case, channels: int) -> tuple[Volume, np.ndarray | None]:
@@ -356,6 +359,11 @@ class PatchDataset(Dataset):
             raise InputError(f"The training case {case.images[0]} has no label.")
         grid = plan_grid(volume.array.shape[1:], volume.affine, self.preprocessing)
         image, box = prepare_image(volume.array, grid, self.preprocessing)
+        if any(channel.min() == channel.max() for channel in image):
+            raise InputError(
+                f"All voxels of {volume.source} are the same after the setting preprocessing.intensity="
+                f"{self.preprocessing['intensity']}: is that meant for such images?"
+            )
         return image.half(), labels_to_working_grid(label, grid)[box].to(torch.int16)
 
 

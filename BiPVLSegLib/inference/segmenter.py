@@ -238,8 +238,8 @@ class Segmenter:
         pose = self._pose(run, look, answer[0])
         for note in notes_on_pose(pose):
             _tell(run.notes, note)
-        straightening = pose and pose.straightening()
-        if straightening is None:
+        straightening = None if pose is None else pose.straightening()
+        if pose is None or straightening is None:
             return look, *answer, None
         how = f"turned by {pose.degrees:.0f} degrees and {pose.size:.2f} times as large as in the training images"
         logger.info("The patient is %s: looking again, turned straight and at the usual size.", how)

@@ -65,7 +65,9 @@ def _read_channels(paths: list[Path], frame: int | None, channels: int) -> Volum
     if len(paths) == 1:
         return check_volume(_read_one(paths[0], frame, channels))
     if len(paths) != channels:
-        raise InputError(f"{_count(channels, 'image')} needed, one per channel, but {len(paths)} were given.")
+        raise InputError(
+            f"{_count(channels, 'image')} needed, one per channel, but {len(paths)} were given ({', '.join(map(str, paths))})."
+        )
     volumes = [check_volume(_read_one(path, frame, 1)) for path in paths]
     for volume in volumes[1:]:
         _require_same_grid(volumes[0], volume)

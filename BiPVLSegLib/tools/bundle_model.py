@@ -48,10 +48,12 @@ def bundle(run: Path, target: Path, *reports: Path, bits: int = 8, unsure_below:
         record["settings"].pop("concepts", None)  # they are in concepts.csv
         labels = record["settings"]["labels"]
         record["settings"]["labels"] = [[names, absent] for names, absent, *_synthesis in labels]  # which is long
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{source} has no whole training.json ({error}); give the folder of a training run."
         ) from error
+    if not (source / "concepts.csv").is_file():
+        raise InputError(f"{source} has no concepts.csv; give the folder of a training run.")
     record |= {"validation": scores} if scores else {}
     trained = load_model(source)
     settings = trained.config.to_dict() | {"auxiliary_head": False, "class_embeddings": False}
@@ -86,7 +88,7 @@ def validation_scores(reports: Sequence[Path], models: Collection[str]) -> dict[
             summary, model = document["summary"], document["details"]["model"]
             found = {f"dice/{name}": entry["dice"]["mean"] for name, entry in summary["classes"].items()}
             scores |= {name: dice for name, dice in found.items() if dice is not None}  # None: in no image
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{report} holds no report of evaluate: {error}.") from error
         if model not in models:
             raise InputError(f"{report} is about the model '{model}', not about {' or '.join(sorted(models))}.")

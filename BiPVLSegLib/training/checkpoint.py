@@ -120,13 +120,23 @@ def read_training_state(folder: Path, fingerprint: dict) -> dict:
     whole = isinstance(values, dict) and {"step", "best", "scaler", "fingerprint"} <= values.keys()
     if not whole or not isinstance(values["fingerprint"], dict):
         raise TrainingError(_damaged(folder / STATE_VALUES, "it is incomplete"))
-    different = [key for key, value in fingerprint.items() if values["fingerprint"].get(key) != value]
+    different = list(_differences(values["fingerprint"], fingerprint))
     if different:
         raise TrainingError(
             f"The run in {folder.parent} was started with other settings ({', '.join(different)}); resume it with the same "
             "ones or train into a new folder."
         )
     return values
+
+
+def _differences(old: dict, new: dict, section: str = "") -> Iterator[str]:
+    """Keys of ``new`` whose values are others in ``old``, those of a section with its name."""
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            yield from _differences(before, {**dict.fromkeys(before), **value}, f"{key}.")
+        elif before != value:
+            yield section + key
 
 
 def read_statistics(folder: Path) -> tuple[torch.Tensor, torch.Tensor] | None:

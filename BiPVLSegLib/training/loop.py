@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from .run import TrainingRun
 from .schedule import learning_rate
 from .settings import RunSettings
 from .validation import Validator
+
+logger = logging.getLogger(__name__)
 
 LOG_EVERY = 10
 
@@ -82,23 +85,23 @@ def _train(
 ) -> dict[str, float]:
     last, writer = output / "last", distributed.rank() == 0
     _refuse_another_run(output, resume)
+    _take_folder(output, at_end)
     run = TrainingRun(datalists, concepts, preset, settings, last if resume else None)
     t, steps = run.training, run.steps
     if t.rehearsal and not resume:
         check_rehearsal(run)
     first, best = load_training_state(last, run) if resume else (0, -1.0)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if writer:
-            at_end.enter_context(alone_in(output))
-    except OSError as error:
-        raise OutputError(f"The folder {output} cannot be written ({error.strerror}); choose another one.") from error
     log = RunLog(output, first if resume else None) if writer else None
     checkpoints = Checkpoints(run, output, log, recorded_scores(last) if resume else {}, best)
     _prepare(run, resume)
     run.distribute()
     end = min(steps, stop_after or steps)
+    if not any(case.label is not None for datalist in datalists for case in datalist.cases["validation"]) and writer:
+        logger.warning(
+            'No data set has labelled volumes under "validation": nothing will judge this training, and its "best" is the newest.'
+        )
     bar = tqdm(total=steps, initial=first, desc="Training", unit="step", disable=not writer)
+    at_end.callback(bar.close)
     batches, pace = run.batches(first, end), Pace(t.batch_size)
     health = torch.zeros((), device=run.device)  # becomes NaN with the first loss or gradient that is no number
     for step in range(first, end):
@@ -143,6 +146,27 @@ def _refuse_another_run(output: Path, resume: bool) -> None:
     if there and not resume:
         way = "use --resume to continue it or " if there[0].name == "last" else ""
         raise TrainingError(f"There is already a run in {output} ({there[0].name}); {way}choose another folder.")
+
+
+def _take_folder(output: Path, at_end: ExitStack) -> None:
+    """The folder of the run, before the long work. One that is made for a run which does not begin goes again.
+
+    Raises:
+        TrainingError: another training writes there.
+        OutputError: nothing can be written there.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if distributed.rank() == 0:
+            at_end.callback(_remove_if_empty, output)
+            at_end.enter_context(alone_in(output))
+    except OSError as error:
+        raise OutputError(f"The folder {output} cannot be written ({error.strerror}); choose another one.") from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _prepare(run: TrainingRun, resume: bool) -> None:

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from ..concepts import Concept, ConceptSet, fold_name, load_concepts
-from ..data.datalist import Datalist, check_splits
+from ..data.datalist import Datalist, check_labelled, check_splits
 from ..data.dataset import PatchDataset, Source, StepSampler, pair_labels
 from ..data.presets import Preset
 from ..data.rows import RowSampling
@@ -52,6 +52,7 @@ class TrainingRun:
         self.training = t = settings.training
         self.datalists = datalists
         check_splits(datalists)
+        check_labelled(datalists)
         if t.batch_size % distributed.count():
             raise TrainingError(
                 f"A batch of {t.batch_size} cannot be shared out to {distributed.count()} processes; set batch_size to a "

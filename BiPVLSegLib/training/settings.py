@@ -130,10 +130,14 @@ class RunSettings:
             section, dot, name = key.strip().rpartition(".")
             allowed = known.get(section, set()) if dot else fields
             if not equals or (dot and section not in SECTIONS) or name not in allowed:
-                raise TrainingError(
-                    f"--set {override}: there is no such setting. Write key=value with one of: {', '.join(sorted(fields))}; "
-                    f"or model.*, preprocessing.*, augmentation.* with a key of that section."
-                )
+                if equals and section in known:
+                    ways = f"{section} has: {', '.join(sorted(known[section]))}."
+                else:
+                    ways = (
+                        f"Write key=value with one of: {', '.join(sorted(fields))}; or model.*, preprocessing.*, augmentation.* "
+                        "with a key of that section."
+                    )
+                raise TrainingError(f"--set {override}: there is no such setting. {ways}")
             value, values = parse_value(text), sections[section] if dot else training
             if key.strip() == "rows" and isinstance(value, dict) and isinstance(values.get(name), dict):
                 value = {**values[name], **value}  # of the preset's what is not given stays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,27 @@ def test_it_replaces_no_folder_that_is_not_a_model_and_says_what_is_wrong(
         with pytest.raises(SystemExit, match=sentence):
             main()
     assert [file.name for file in tmp_path.rglob("*")] == ["precious", "results.txt"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("training.json", "[]", "no whole training.json"),
+        ("training.json", '{"settings": {"init_from": "", "labels": [1]}}', "no whole training.json"),
+        ("concepts.csv", None, "no concepts.csv"),
+        ("report/report.json", "[]", "holds no report"),
+    ],
+)
+def test_a_run_or_report_that_is_damaged_is_a_sentence(trained: Path, tmp_path: Path, file, content, sentence) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "report").mkdir()
+    (run / file).unlink(missing_ok=True)
+    if content:
+        (run / file).write_text(content)
+    with pytest.raises(InputError, match=sentence):
+        bundle(run, tmp_path / "new", *([run / "report"] if "report" in file else []))
+    assert not (tmp_path / "new").exists()
 
 
 def test_it_replaces_no_model_of_another_program(trained: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tiny_data import HEART_LABELS, heart, save_nifti, write_datalist, write_hea
 from torch.utils.data import DataLoader
 
 from BiPVLSegLib.concepts import ConceptSet, load_concepts
-from BiPVLSegLib.data.datalist import Case, Datalist, read_datalist
+from BiPVLSegLib.data.datalist import Case, Datalist, check_labelled, read_datalist
 from BiPVLSegLib.data.dataset import LabelMapping, PatchDataset, Source, StepSampler, pair_labels, read_case
 from BiPVLSegLib.data.preprocessing import normalise_, plan_grid, prepare_image
 from BiPVLSegLib.data.presets import PRESETS, get_preset
@@ -413,6 +413,15 @@ def test_a_training_case_without_a_label_is_refused(tmp_path: Path) -> None:
     write_datalist(tmp_path, HEART_LABELS, [{"image": image}])
     with pytest.raises(InputError, match="a.nii.gz has no label"):
         patches(tmp_path).fill()
+    with pytest.raises(InputError, match='a.nii.gz under "training" has no "label"'):
+        check_labelled([read_datalist(tmp_path)])
+
+
+def test_an_intensity_window_that_leaves_nothing_of_an_image_is_refused(tmp_path: Path) -> None:
+    dataset = patches(tmp_path)
+    dataset.preprocessing = {**PREPROCESSING, "intensity": {"mode": "window", "lower": 1e5, "upper": 2e5}}
+    with pytest.raises(InputError, match=r"nii.gz are the same after the setting preprocessing.intensity=.*100000"):
+        dataset.fill()
 
 
 def test_two_data_sets_keep_their_own_label_values(tmp_path: Path) -> None:

@@ -144,7 +144,21 @@ def test_validation_cases_without_a_label_and_nameless_values_in_them_are_told(
     (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     Validator(a_run(tmp_path, settings))
     assert '1 of 2 cases under "validation" have no "label"' in caplog.text
-    assert "case3.nii.gz has the value(s) 7" in caplog.text
+    assert "case3.nii.gz has the value(s) 7" in caplog.text and "is it the label?" not in caplog.text
+
+
+def test_an_image_in_place_of_its_label_is_told(data, settings, tmp_path, caplog) -> None:
+    write_hearts(tmp_path, 1, 1)
+    content = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
+    case = content["training"][0]
+    case["image"], case["label"] = case["label"], case["image"]
+    image = nibabel.load(tmp_path / case["label"])
+    values = np.asarray(image.dataobj)
+    whole = np.round((values - values.min()) / np.ptp(values) * 1000).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(whole, image.affine), tmp_path / case["label"])
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    patches(tmp_path).fill()
+    assert "of them, as an image has: is it the label?" in caplog.text
 
 
 def test_a_label_that_lies_a_little_off_its_image_is_refused(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_a_run_is_not_resumed_with_other_settings(
 ) -> None:
     with pytest.raises(TrainingError, match="other settings") as caught:
         load_training_state(uninterrupted / "last", a_run(data, [*settings, change]))
-    assert change.split("=")[0].split(".")[0] in str(caught.value)
+    assert f"({change.split('=')[0]})" in str(caught.value)
 
 
 def test_other_settings_are_refused_before_the_words_of_all_writers_are_read(
@@ -311,10 +311,31 @@ def test_others_may_read_all_files_of_a_checkpoint_or_none(uninterrupted: Path) 
     assert len({file.stat().st_mode for file in (uninterrupted / "last").iterdir()}) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_refused(data: Path, settings: list[str], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_refused_before_the_long_work(data, settings, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(TrainingRun, "_prepare_texts", lambda run: pytest.fail("that takes minutes"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="choose another"):
         train([data], None, "acdc", tmp_path / "file" / "run", settings)
+
+
+def test_a_folder_made_for_a_run_that_does_not_begin_goes_again(data, settings, tmp_path) -> None:
+    with pytest.raises(TrainingError, match="no network"):
+        train([data], None, "acdc", tmp_path / "run", [*settings, "preprocessing.patch_size=[33,33,8]"])
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        train([data], None, "acdc", tmp_path / "run", settings, resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_validation_volumes_a_run_says_so_at_once(data, settings, tmp_path, caplog) -> None:
+    content = json.loads(data.read_text())
+    content["val"] = content.pop("validation")
+    (data.parent / "unjudged.json").write_text(json.dumps(content))
+    train([data.parent / "unjudged.json"], None, "acdc", tmp_path / "run", [*settings, "steps=1"])
+    assert 'the key "val" is not read; volumes are listed under "validation"' in caplog.text
+    assert "nothing will judge this training" in caplog.text
+    caplog.clear()
+    train([data], None, "acdc", tmp_path / "judged", [*settings, "steps=1"])
+    assert "judge" not in caplog.text and "not read" not in caplog.text
 
 
 # ---------------------------------------------------------------- checkpoints are whole or not there

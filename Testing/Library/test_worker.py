@@ -313,15 +313,21 @@ class Recorder:
         self.events.append({"event": event, **values})
 
 
+def inside(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (MemoryError(), "memory"),
         (torch.OutOfMemoryError("CUDA out of memory"), "memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), "memory"),
-        (ZeroDivisionError("division by zero"), "internal"),
+        (inside(RuntimeError("applying transform"), RuntimeError("can't allocate memory")), "memory"),
+        (inside(ZeroDivisionError("division by zero"), ValueError("x")), "internal"),
     ],
-    ids=["python", "gpu", "torch", "bug"],
+    ids=["python", "gpu", "torch", "monai", "bug"],
 )
 def test_failures_have_a_kind_and_the_next_job_runs(folder, model, monkeypatch, capsys, error, kind):
     put(folder, a_job(model))

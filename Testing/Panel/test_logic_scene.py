@@ -102,7 +102,7 @@ def test_an_update_is_one_step_back(segment, worker, undo):
 
 
 class EditorOfSegmentEditor:
-    """The names of qMRMLSegmentEditorWidget that are used (both in python_surface.json)."""
+    """The names of qMRMLSegmentEditorWidget that are used (both in python_surface.json.xz)."""
 
     def __init__(self, node) -> None:
         self.node, self.saved = node, []

@@ -20,7 +20,7 @@ nothing, may be called again, needs neither a display nor a main window, and mak
     node_combo_box.py qMRMLNodeComboBox, on a real scene
     segment_widgets.py qMRMLSegmentsTableView, qMRMLSegmentationShow3DButton, on a real segmentation node
     ui_loader.py      qt.QUiLoader: unknown classes, properties, slots and connections raise
-    surface.py        which names Python can reach in Slicer (python_surface.json); unlisted_names(stand-in class)
+    surface.py        which names Python can reach in Slicer (python_surface.json.xz); unlisted_names(stand-in class)
     source_check.py   unknown_names(sources, ui_files): what PythonQt would refuse, found without running it
 
 Where real PythonQt only prints a warning (connecting an unknown signal), these stand-ins raise: nobody reads the print.

@@ -21,7 +21,7 @@ class CommandOptions:
 
 @stand_in
 class qSlicerApplication(QtWidgets.QApplication):
-    """Names beyond those of QApplication are listed in python_surface.json, save the two that slicer.util itself uses:
+    """Names beyond those of QApplication are listed in python_surface.json.xz, save the two that slicer.util itself uses:
     ``testingEnabled`` and ``restart``, which here only counts."""
 
     startupCompleted = QtCore.Signal()

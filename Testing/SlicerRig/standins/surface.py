@@ -1,14 +1,15 @@
-"""Which names Python can reach in Slicer (``python_surface.json``), and whether stand-ins and sources keep to them."""
+"""Which names Python can reach in Slicer (``python_surface.json.xz``), and whether stand-ins and sources keep to them."""
 
 from __future__ import annotations
 
 import functools
 import json
 import keyword
+import lzma
 from collections.abc import Iterable
 from pathlib import Path
 
-SURFACE_FILE = Path(__file__).with_name("python_surface.json")
+SURFACE_FILE = Path(__file__).with_name("python_surface.json.xz")
 ALWAYS = {"name", "className", "delete"}  # of every PythonQt object
 ALWAYS |= {"staticMetaObject", "connectNotify", "disconnectNotify"}  # PySide6 itself asks for these
 # Invokables of its base class qSlicerAbstractCoreModule, which the file lacks; slicer.util itself calls them.
@@ -18,7 +19,7 @@ KEYWORDS = {*keyword.kwlist, "exec", "print"}  # PythonQt also offers these with
 
 @functools.cache
 def _surface() -> dict:
-    return json.loads(SURFACE_FILE.read_text(encoding="utf-8"))
+    return json.loads(lzma.decompress(SURFACE_FILE.read_bytes()))
 
 
 @functools.cache
