@@ -183,10 +183,12 @@ def check_affine(affine: np.ndarray) -> None:
 
 def check_size(size: Iterable[float], extent: Iterable[float]) -> None:
     """Raise GeometryError if a grid of ``size`` voxels, for a volume of ``extent`` mm, would be absurdly large."""
-    if np.prod([float(n) for n in size]) > MOST_VOXELS:
+    size = [float(n) for n in size]
+    if np.prod(size) > MOST_VOXELS:
         raise GeometryError(
-            f"The volume would measure {' x '.join(f'{length:.4g}' for length in extent)} mm, too large to be resampled; "
-            "correct the spacing in its header."
+            f"The volume measures {' x '.join(f'{length:.4g}' for length in extent)} mm and would have "
+            f"{' x '.join(f'{n:.0f}' for n in size)} voxels, too many; correct the spacing in its header, or, where it is right, "
+            "that of the model (preprocessing.spacing)."
         )
 
 

@@ -27,7 +27,7 @@ class TrainingSettings:
         clip: largest gradient norm.
         seed: of weights, crops, augmentation and rows.
         validate_every: steps between validations (0: only at the end).
-        validation_cases: how many validation volumes are looked at during training (0: all).
+        validation_cases: how many validation volumes are looked at during training (0: all; at least one of each data set).
         validation_overlap: of the sliding windows in validation.
         workers: loader processes.
         cache: "memory" or a folder for preprocessed volumes.

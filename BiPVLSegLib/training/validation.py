@@ -20,12 +20,15 @@ class Validator:
 
     def __init__(self, run: TrainingRun):
         self.run = run
-        cases = []
-        for datalist, mapping, synthesis in zip(run.datalists, run.mappings, run.syntheses, strict=True):
-            if any(case.label is not None for case in datalist.cases["validation"]):
-                cases += [(case, mapping, synthesis) for case in datalist.labelled("validation")]
-        limit = run.training.validation_cases
-        if limit and limit < len(cases):  # spread over the list, so that several data sets and patients are in
+        data_sets = [
+            [(case, mapping, synthesis) for case in datalist.labelled("validation")]
+            for datalist, mapping, synthesis in zip(run.datalists, run.mappings, run.syntheses, strict=True)
+            if any(case.label is not None for case in datalist.cases["validation"])
+        ]
+        cases, limit = sum(data_sets, start=[]), run.training.validation_cases
+        if limit and limit <= len(data_sets):  # each is judged
+            cases = [data_set[0] for data_set in data_sets]
+        elif limit and limit < len(cases):  # spread over the list, so that several data sets and patients are in
             cases = [cases[round(i)] for i in np.linspace(0, len(cases) - 1, limit)]
         self._told: set[int] = set()
         numbered = list(enumerate(cases))[distributed.rank() :: distributed.count()]  # each process its own

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_data import write_left_ventricles
+from tiny_data import write_hearts, write_left_ventricles
 from tiny_training import HEART, a_run, weights_of
 
 from BiPVLSegLib.inference.sliding_window import sliding_window_logits
@@ -152,10 +152,18 @@ def test_validation_counts_dice_per_class_of_each_data_sets_own_classes(
     assert scores["dice/mean"] == pytest.approx(np.mean(expected))
 
 
-def test_validation_looks_at_volumes_from_the_whole_list(data: Path, part: Path, settings: list[str]) -> None:
-    run = a_run([data, part], [*settings, "validation_cases=1"])
-    assert len(Validator(run).volumes) == 1
-    assert len(Validator(a_run([data, part], settings)).volumes) == 2
+def test_validation_looks_at_volumes_from_the_whole_list(data, part, settings, tmp_path) -> None:
+    several = write_hearts(tmp_path / "several", 1, 3)
+
+    def judged(lists, limit):
+        validator = Validator(a_run(lists, [*settings, f"validation_cases={limit}"]))
+        data_sets = [id(mapping) for mapping in validator.run.mappings]
+        return [data_sets.index(id(volume[-1])) for volume in validator.volumes]
+
+    assert judged([several], 2) == [0, 0] and judged([several], 1) == [0]
+    assert judged([several, part], 1) == judged([several, part], 2) == [0, 1]  # none is left out
+    assert judged([several, part], 3) == [0, 0, 1] and judged([several, part], 0) == [0, 0, 0, 1]
+    assert judged([data, part, several], 2) == [0, 1, 2]
 
 
 def test_validation_scores_the_network_as_it_is_used(data: Path, settings: list[str]) -> None:
