@@ -53,9 +53,13 @@ class Cancelled(BiPVLError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python or PyTorch says that the memory of the computer or of its graphics card is full."""
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error).lower()
-    if isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text):
-        return True
-    return error.__cause__ is not None and is_out_of_memory(error.__cause__)  # MONAI wraps the errors of its transforms
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:  # MONAI wraps the errors of its transforms
+        text = str(cause).lower()
+        full = "out of memory" in text or "can't allocate memory" in text
+        if isinstance(cause, MemoryError) or (isinstance(cause, RuntimeError) and full):
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return False

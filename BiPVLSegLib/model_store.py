@@ -75,15 +75,16 @@ def read_config(folder: str | os.PathLike) -> dict:
 def model_summary(folder: Path) -> dict:
     """Name, modality, structures and validation Dice of a model folder, without loading the network."""
     config = read_config(folder)
-    classes = config.get("classes", [])
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+    classes, preprocessing = config.get("classes", []), config.get("preprocessing") or {}
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not named or not isinstance(preprocessing, dict):
         raise ModelError(
-            f"{folder / 'config.json'} does not list the model's classes by name; copy the model folder again."
+            f"{folder / 'config.json'} does not say how the model is used, or for which classes; copy the model folder again."
         )
     summary = {
         "name": folder.name,
         "folder": str(folder),
-        "modality": (config.get("preprocessing") or {}).get("modality", ""),
+        "modality": preprocessing.get("modality", ""),
         "structures": classes,
         "concepts": config.get("concepts", ""),
         "channels": config.get("in_channels", 1),
@@ -93,6 +94,6 @@ def model_summary(folder: Path) -> dict:
         try:
             scores = json.loads(record.read_text(encoding="utf-8")).get("validation") or {}
             summary["validation"] = {key: float(score) for key, score in scores.items()}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"{record} cannot be read, or is no record of a training: {error}.") from error
     return summary

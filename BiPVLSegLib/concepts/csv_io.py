@@ -216,7 +216,7 @@ def _concept(path: Path, number: int, cells: list[str], columns: dict[str, int])
             **texts,
         )
     except ConceptError as error:
-        raise _error(path, number, "Name", str(error).rstrip(".")) from error
+        raise _error(path, number, "Name" if cell("Name") else "Title", str(error).rstrip(".")) from error
 
 
 def _text(cell: str) -> str:

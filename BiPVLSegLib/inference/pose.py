@@ -9,6 +9,7 @@ import numpy as np
 
 ASKEW = 12  # degrees, from which on a second look pays
 SMALL, LARGE = 0.85, 1.2  # against training data, beyond which it does, too
+EXTREME = 0.4, 2.5  # beyond which no network has seen what it drew
 FEWEST = 10  # structures, found whole, that tell; beside each other in one half of the brain there are eight
 SMALLEST = 50  # voxels of a structure
 DISORDER = 0.25  # of the mean distance from the middle; half of the structures lie further from their places
@@ -41,7 +42,7 @@ class Pose:
 
     @property
     def is_odd_in_size(self) -> bool:
-        return not (SMALL <= self.size <= LARGE or self.is_unlikely)
+        return not (SMALL <= self.size <= LARGE or self.is_unlikely) and EXTREME[0] <= self.size <= EXTREME[1]
 
     def straightening(self) -> np.ndarray | None:
         """(4, 4), what takes points of the patient, RAS mm, to where a second look is to see them; None where none is due."""
@@ -97,7 +98,7 @@ def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
     from scipy.spatial.transform import Rotation
 
     weights, error = np.ones(len(found)), np.zeros(len(found))
-    turn, shrink = Rotation.identity(), 1.0
+    turn, size = Rotation.identity(), 1.0
     for _ in range(_ROUNDS):
         mine, theirs = (points - np.average(points, axis=0, weights=weights) for points in (found, places))
         for points in (mine, theirs):
@@ -107,6 +108,7 @@ def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
         turn = Rotation.align_vectors(theirs, mine, weights=weights)[0]
         turned = turn.apply(mine)
         shrink = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * turned**2).sum()
+        size = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * theirs**2).sum()
         error = np.linalg.norm(turned * shrink - theirs, axis=1) / np.linalg.norm(theirs, axis=1).mean()
         weights = 1 / np.maximum(error, _FIRM) ** 2
-    return Pose(turn.as_matrix(), float(np.median(error)), float(1 / shrink))
+    return Pose(turn.as_matrix(), float(np.median(error)), float(size))

@@ -147,7 +147,7 @@ class Segmenter:
         info = {
             "model": self.name,
             "concepts": table.name,
-            "source": Path(volume.source).resolve().name,  # files carry this: no folder names of patients
+            "source": Path(os.path.abspath(volume.source)).name,  # files carry this: no folder names of patients
             "device": describe_device(device),
             "precision": _name(dtype),
             "seconds": round(time.monotonic() - started, 2),

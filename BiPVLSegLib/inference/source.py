@@ -60,7 +60,7 @@ def check_field_of_view(volume: Volume, grid: WorkingGrid | TurnedGrid) -> None:
     if (
         longest > LARGEST_MM
         or middle > WIDEST_MM
-        or thinnest < THINNEST_MM
+        or thinnest < THINNEST_MM * (1 - 1e-3)
         or sorted(grid.shape)[1] < SMALLEST_WORKING_SIDE
     ):
         size = " x ".join(f"{length:.4g}" for length in extent)

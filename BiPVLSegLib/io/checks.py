@@ -43,13 +43,16 @@ def check_volume(volume: Volume) -> Volume:
 
 def check_affine(affine: np.ndarray, name: str) -> None:
     """Raise GeometryError unless ``affine`` is 4x4, real, finite, has three independent axes and 0, 0, 0, 1 in its last row."""
-    affine = np.asarray(affine)
+    try:
+        affine = np.asarray(affine)
+    except ValueError as error:  # rows of different lengths
+        raise GeometryError(f"The matrix of '{name}' is none ({error}); give a 4x4 matrix voxel -> RAS mm.") from error
     if affine.shape != (4, 4) or affine.dtype.kind not in "iuf":
         raise GeometryError(
             f"The matrix of '{name}' has the shape {affine.shape} and holds {affine.dtype.name} values; give a 4x4 matrix of "
             "numbers, voxel -> RAS mm."
         )
-    if np.isfinite(affine).all() and np.allclose(affine[3], (0, 0, 0, 1)):
+    if np.isfinite(affine).all() and np.allclose(affine[3], (0, 0, 0, 1), atol=1e-5):
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         check_spacing(spacing, name)
         if abs(np.linalg.det(affine[:3, :3] / spacing)) >= 1e-3:

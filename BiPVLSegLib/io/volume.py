@@ -81,7 +81,9 @@ def checked(volume: Volume) -> Volume:
     Raises InputError, GeometryError as ``read_volume`` does.
     """
     array = volume.array
-    if not isinstance(array, np.ndarray) or array.ndim != 4 or array.dtype.kind not in "iuf":
+    if not isinstance(volume.source, str) or "\0" in volume.source:
+        raise InputError(f"The source of a Volume is a name, for messages, not {volume.source!r}.")
+    if not isinstance(array, np.ndarray) or array.ndim != 4 or not array.size or array.dtype.kind not in "iuf":
         raise InputError(f"The voxels of '{volume.source}' must be whole or real numbers in an array (C, I, J, K).")
     with _Warnings() as warnings:
         volume = check_volume(volume)

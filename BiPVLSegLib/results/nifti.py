@@ -77,8 +77,8 @@ def write_labels(result: SegmentationResult, path: Path, image_name: str) -> Non
 def is_of_labels(path: Path) -> bool:
     """Whether a file is one that ``write_labels`` wrote."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"image", "layout", "labels"} <= content.keys()
 

@@ -134,7 +134,7 @@ def _differences(old: dict, new: dict, section: str = "") -> Iterator[str]:
     for key, value in new.items():
         before = old.get(key)
         if isinstance(before, dict) and isinstance(value, dict):
-            yield from _differences(before, {**dict.fromkeys(before), **value}, f"{key}.")
+            yield from _differences(before, {**dict.fromkeys(before), **value}, f"{section}{key}.")
         elif before != value:
             yield section + key
 

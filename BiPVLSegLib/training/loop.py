@@ -155,18 +155,21 @@ def _take_folder(output: Path, at_end: ExitStack) -> None:
         TrainingError: another training writes there.
         OutputError: nothing can be written there.
     """
+    new = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
         output.mkdir(parents=True, exist_ok=True)
         if distributed.rank() == 0:
-            at_end.callback(_remove_if_empty, output)
+            at_end.callback(_remove_empty, new)
             at_end.enter_context(alone_in(output))
     except OSError as error:
         raise OutputError(f"The folder {output} cannot be written ({error.strerror}); choose another one.") from error
 
 
-def _remove_if_empty(folder: Path) -> None:
+def _remove_empty(folders: list[Path]) -> None:
+    """Those that are empty, from the innermost one on."""
     with suppress(OSError):
-        folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
 
 def _prepare(run: TrainingRun, resume: bool) -> None:

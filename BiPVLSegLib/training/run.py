@@ -67,7 +67,8 @@ class TrainingRun:
         if t.init_from:
             start = read_config(resumed if going_on else find_model(t.init_from))
             model_settings.setdefault("head_prototypes", start.get("head_prototypes", 1))
-            if settings.preprocessing["body_axes"]:  # a body is as it was
+            # other images may be of smaller patients; a rehearsal changes nothing of what images show
+            if settings.preprocessing["body_axes"] and not (t.steps or t.epochs):
                 model_settings["class_centres"] = start.get("class_centres")
         try:
             config = BiPVLSegConfig(

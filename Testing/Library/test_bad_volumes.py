@@ -241,7 +241,7 @@ def test_wrong_number_of_channels(tmp_path, refused):
     one = nifti(tmp_path / "one.nii.gz")
     refused(one, "one channel", "2 channels are needed", channels=2)
     refused(nifti(tmp_path / "three.nii.gz", np.stack([NOISE] * 3, -1)), "3 entries", channels=2)
-    refused([one, one, one], "2 images needed", "3 were given", channels=2)
+    refused([one, one, one], "2 images needed", "3 were given", str(one), channels=2)
     with pytest.raises(InputError, match="2 channels are needed"):
         volume_from_array(NOISE, np.eye(4), channels=2)
 
@@ -448,9 +448,15 @@ def test_a_volume_that_somebody_made_is_checked_as_a_file_is(caplog):
     repaired = as_volume(Volume(hole, affine, "mine", ("from before",)), None, 1)
     assert repaired.array[0, 0, 0, 0] == NOISE.ravel()[1:].min() and np.isnan(hole[0, 0, 0, 0])
     assert repaired.notes[0] == "from before" and "without intensity" in repaired.notes[1]
-    for array in (voxels[0], voxels * 1j, voxels * 0, voxels.tolist()):
+    for source in (None, "a\0b"):
+        with pytest.raises(InputError, match="source of a Volume"):
+            as_volume(Volume(voxels, affine, source), None, 1)
+    for array in (voxels[0], voxels * 1j, voxels * 0, voxels.tolist(), voxels[:0], voxels[:, :0]):
         with pytest.raises(InputError, match="mine"):
             as_volume(Volume(array, affine, "mine"), None, 1)
+    nearly = affine.copy()
+    nearly[3, 0] = 1e-7
+    as_volume(Volume(voxels, nearly, "mine"), None, 1)
     with pytest.raises(GeometryError, match="mine"):
         as_volume(Volume(voxels, np.diag([1.0, 1, 1, 2]), "mine"), None, 1)
     with pytest.raises(InputError, match="leave the frame out"):
@@ -458,7 +464,7 @@ def test_a_volume_that_somebody_made_is_checked_as_a_file_is(caplog):
 
 
 @pytest.mark.parametrize(
-    "affine", ["x", None, np.eye(3), np.eye(4) * 1j, np.diag([1.0, 1, 1, 2]), np.full((4, 4), "a")]
+    "affine", ["x", None, np.eye(3), np.eye(4) * 1j, np.diag([1.0, 1, 1, 2]), np.full((4, 4), "a"), [[1], [1, 2]]]
 )
 def test_matrices_that_are_none_are_refused_at_once(affine):
     with pytest.raises(GeometryError, match="'array'"):

@@ -149,16 +149,21 @@ def test_a_folder_that_is_no_model_does_not_hide_the_others(tmp_path, monkeypatc
         (["liver"], '{"validation": {"dice/mean": "x"}}'),
         (["liver"], '{"validation": {"dice/mean": [1]}}'),
         (["liver"], '{"validation": 1}'),
+        (["liver"], '{"validation": {"dice/mean": 1' + "0" * 400 + "}}"),
+        (["liver"], "[" * 100_000),
     ],
 )
 def test_a_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys, classes, record):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text(json.dumps({"model_type": "bipvlseg", "classes": classes}))
     (tmp_path / "mine" / "training.json").write_text(record)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "bipvlseg", "preprocessing": "MR"}')
     monkeypatch.setenv("BIPVLSEG_MODELS", str(tmp_path))
     assert main(["models"]) == 0
     listed = capsys.readouterr().out
     assert "cardiac-mr (MR" in listed and "mine: cannot be used." in listed
+    assert "other: cannot be used." in listed
     (tmp_path / "mine" / "config.json").write_text(json.dumps({"model_type": "bipvlseg", "classes": ["liver"]}))
     (tmp_path / "mine" / "training.json").write_text('{"validation": null}')
     assert main(["models"]) == 0 and "mine (): liver" in capsys.readouterr().out

@@ -118,6 +118,7 @@ COLUMNS = HEADER + ",Name,Color,Terminology,Enabled,Label"
         (HEADER.replace(",Shape", "") + "\nx", "lacks the column Shape in"),
         (f"{HEADER}\n{SPLEEN}\n" + "A" * 140_000, "more than 131,072 characters in row 3"),
         (f"{COLUMNS}\n{SPLEEN},\u200b", "row 2, column Name: A concept has no name"),
+        (f"{HEADER}\n\u200b,a", "row 2, column Title: A concept has no name"),
         (HEADER, "no rows"),
         (f"{HEADER}\n,,,,,\n\n", "no rows"),
         ("", "is empty"),

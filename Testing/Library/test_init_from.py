@@ -50,15 +50,17 @@ def test_a_trained_text_encoder_is_taken_over_where_it_is_stored(data, bert, wit
     assert keys and all(torch.equal(now[key], before[key]) for key in keys)
 
 
-@pytest.mark.parametrize("body_axes", [True, False])
-def test_where_classes_lie_is_taken_over_where_volumes_are_turned(data, bert, with_own_bert, tmp_path, body_axes):
+@pytest.mark.parametrize(("body_axes", "steps"), [(True, 0), (False, 0), (True, 5)])
+def test_where_classes_lie_is_taken_over_by_a_rehearsal(data, bert, with_own_bert, tmp_path, body_axes, steps):
+    """Other images may be of smaller patients, who would be taken for wrong."""
     start, centres = tmp_path / "start", {"left ventricle": [1.0, 2.0, 3.0]}
     shutil.copytree(with_own_bert, start)
     config = json.loads((start / "config.json").read_text()) | {"class_centres": centres}
     (start / "config.json").write_text(json.dumps(config))
     settings = [*small(bert), f"init_from={start}", f"preprocessing.body_axes={str(body_axes).lower()}"]
-    settings.append("preprocessing.slice_axis_last=false")
-    assert a_run(data, settings).model.config.class_centres == (centres if body_axes else {})
+    settings += ["preprocessing.slice_axis_last=false", f"steps={steps}", "rehearsal=1"]
+    kept = centres if body_axes and not steps else {}
+    assert a_run(data, settings).model.config.class_centres == kept
 
 
 def test_a_run_goes_on_when_the_model_that_it_began_with_is_gone(data, settings, with_own_bert, tmp_path):

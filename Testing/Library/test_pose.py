@@ -55,7 +55,8 @@ def test_a_straight_head_stays_and_one_in_disorder_or_mirrored_is_none():
 
 
 @pytest.mark.parametrize(
-    ("size", "odd"), [(0.6, True), (0.84, True), (0.86, False), (1.18, False), (1.22, True), (2, True)]
+    ("size", "odd"),
+    [(0.6, True), (0.84, True), (0.86, False), (1.18, False), (1.22, True), (2, True), (0.3, False), (3, False)],
 )
 @pytest.mark.parametrize("turn", [TURN, Rotation.identity()])
 def test_a_second_look_is_straight_and_of_another_size_where_the_first_was_odd(size, odd, turn):

@@ -323,7 +323,9 @@ def test_existing_files_are_kept_unless_told(tmp_path, result, name, existing):
     assert_same(load_result(tmp_path / name), result, 1e-4)
 
 
-@pytest.mark.parametrize("content", ['{"EchoTime": 0.03}', '["image", "layout", "labels"]', "precious", ""])
+@pytest.mark.parametrize(
+    "content", ['{"EchoTime": 0.03}', '["image", "layout", "labels"]', "precious", "", "[" * 100_000]
+)
 def test_a_json_of_somebody_else_is_never_replaced(tmp_path, result, content):
     sidecar = tmp_path / "scan.json"
     sidecar.write_text(content)

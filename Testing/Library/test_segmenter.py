@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ from BiPVLSegLib.inference import segmenter as segmenter_module
 from BiPVLSegLib.inference.cancel import CancelToken
 from BiPVLSegLib.inference.segmenter import Segmenter
 from BiPVLSegLib.inference.sliding_window import count_windows, sliding_window_logits
+from BiPVLSegLib.io.volume import Volume
 
 
 def test_finds_the_structures_of_a_heart(reference, heart):
@@ -104,6 +106,25 @@ def test_short_memory_leaves_out_what_was_not_asked_for_and_says_so(cardiac, hea
     assert dice(result.mask("left ventricle"), heart.labels == 3) > 0.6
     with pytest.raises(NotEnoughMemoryError, match="choose a region"):
         cardiac.segment((heart.image, heart.affine))
+
+
+def test_a_result_carries_the_name_under_which_its_volume_was_given(tmp_path, heart, monkeypatch):
+    """Not that behind a link, which may be a patient's, and not a dot."""
+    segmenter, scans = tiny(tmp_path), tmp_path / "scans"
+    scans.mkdir()
+    nibabel.save(nibabel.Nifti1Image(heart.image, heart.affine), scans / "DOE_JOHN.nii.gz")
+    (tmp_path / "sub-01.nii.gz").symlink_to(scans / "DOE_JOHN.nii.gz")
+    assert segmenter.segment(tmp_path / "sub-01.nii.gz").info["source"] == "sub-01.nii.gz"
+    monkeypatch.chdir(scans)
+    assert segmenter.segment(Volume(heart.image[None], heart.affine, ".")).info["source"] == "scans"
+
+
+def test_a_text_that_cannot_be_read_is_refused_before_the_volume_is_read(tmp_path, heart):
+    told, segmenter = [], tiny(tmp_path)
+    table = segmenter.table().replace("left ventricle", shape="word " * 2000)
+    with pytest.raises(ConceptError, match="'left ventricle', column Shape"):
+        segmenter.segment((heart.image, heart.affine), table, progress=told.append)
+    assert not told
 
 
 def test_cancel_stops_within_one_window(cardiac, heart):

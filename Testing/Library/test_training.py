@@ -19,7 +19,7 @@ from tiny_data import write_hearts
 from tiny_training import HEART, STEPS, a_run, same, small, weights_of
 
 from BiPVLSegLib.concepts import load_concepts
-from BiPVLSegLib.errors import OutputError, TrainingError
+from BiPVLSegLib.errors import InputError, OutputError, TrainingError
 from BiPVLSegLib.model import load_model
 from BiPVLSegLib.model.text_encoder import StagedTextEncoder
 from BiPVLSegLib.training import checkpoint, loop
@@ -187,13 +187,21 @@ def test_texts_are_encoded_with_the_statistics_of_the_resumed_run(
     assert torch.equal(run.vectors[text], before[text])
 
 
-@pytest.mark.parametrize("change", ["learning_rate=1e-5", "model.fusion_depth=2", "preprocessing.spacing=[2,2,10]"])
+@pytest.mark.parametrize(
+    "change", ["learning_rate=1e-5", "model.fusion_depth=2", "preprocessing.spacing=[2,2,10]", "augmentation.noise=0.3"]
+)
 def test_a_run_is_not_resumed_with_other_settings(
     uninterrupted: Path, data: Path, settings: list[str], change: str
 ) -> None:
     with pytest.raises(TrainingError, match="other settings") as caught:
         load_training_state(uninterrupted / "last", a_run(data, [*settings, change]))
     assert f"({change.split('=')[0]})" in str(caught.value)
+
+
+def test_settings_that_differ_are_named_with_their_sections() -> None:
+    old = {"a": 1, "model": {"x": {"y": 1, "z": 2}, "gone": 3}}
+    new = {"a": 1, "model": {"x": {"y": 1, "z": 3}, "new": 4}, "b": 5}
+    assert sorted(checkpoint._differences(old, new)) == ["b", "model.gone", "model.new", "model.x.z"]
 
 
 def test_other_settings_are_refused_before_the_words_of_all_writers_are_read(
@@ -318,12 +326,23 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_long_work(data, sett
         train([data], None, "acdc", tmp_path / "file" / "run", settings)
 
 
-def test_a_folder_made_for_a_run_that_does_not_begin_goes_again(data, settings, tmp_path) -> None:
-    with pytest.raises(TrainingError, match="no network"):
-        train([data], None, "acdc", tmp_path / "run", [*settings, "preprocessing.patch_size=[33,33,8]"])
-    with pytest.raises(TrainingError, match="nothing to resume"):
-        train([data], None, "acdc", tmp_path / "run", settings, resume=True)
-    assert not (tmp_path / "run").exists()
+def test_folders_made_for_a_run_that_does_not_begin_go_again(data, settings, tmp_path) -> None:
+    (tmp_path / "own").mkdir()
+    for output in (tmp_path / "new" / "run", tmp_path / "own"):
+        with pytest.raises(TrainingError, match="no network"):
+            train([data], None, "acdc", output, [*settings, "preprocessing.patch_size=[33,33,8]"])
+        with pytest.raises(TrainingError, match="nothing to resume"):
+            train([data], None, "acdc", output, settings, resume=True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "own"]
+
+
+def test_a_volume_without_a_label_is_refused_before_the_long_work(data, settings, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(TrainingRun, "_prepare_texts", lambda run: pytest.fail("that takes minutes"))
+    content = json.loads(data.read_text())
+    del content["training"][-1]["label"]
+    (data.parent / "unlabelled.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match='under "training" has no "label"'):
+        train([data.parent / "unlabelled.json"], None, "acdc", tmp_path / "run", settings)
 
 
 def test_without_validation_volumes_a_run_says_so_at_once(data, settings, tmp_path, caplog) -> None:

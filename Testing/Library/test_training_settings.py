@@ -65,6 +65,13 @@ def test_a_bad_override_is_refused_with_a_sentence(override: str) -> None:
     assert override.split("=")[0].split(".")[-1] in str(caught.value)
 
 
+def test_an_unknown_key_of_a_section_is_answered_with_those_that_it_has() -> None:
+    with pytest.raises(TrainingError, match="there is no such setting. preprocessing has: .*patch_size"):
+        RunSettings.from_preset(ACDC, ["preprocessing.patchsize=[1,1,1]"])
+    with pytest.raises(TrainingError, match="there is no such setting. Write key=value with one of: .*learning_rate"):
+        RunSettings.from_preset(ACDC, ["learningrate=1"])
+
+
 @pytest.mark.parametrize(
     "override",
     [

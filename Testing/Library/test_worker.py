@@ -313,6 +313,10 @@ class Recorder:
         self.events.append({"event": event, **values})
 
 
+def itself(error: Exception) -> Exception:
+    return inside(error, error)
+
+
 def inside(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error
@@ -326,8 +330,9 @@ def inside(error: Exception, cause: Exception) -> Exception:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), "memory"),
         (inside(RuntimeError("applying transform"), RuntimeError("can't allocate memory")), "memory"),
         (inside(ZeroDivisionError("division by zero"), ValueError("x")), "internal"),
+        (itself(ZeroDivisionError("division by zero")), "internal"),
     ],
-    ids=["python", "gpu", "torch", "monai", "bug"],
+    ids=["python", "gpu", "torch", "monai", "bug", "its own cause"],
 )
 def test_failures_have_a_kind_and_the_next_job_runs(folder, model, monkeypatch, capsys, error, kind):
     put(folder, a_job(model))
