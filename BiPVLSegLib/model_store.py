@@ -53,7 +53,7 @@ def whole_folder(folder: Path) -> Path:
 
 
 def read_config(folder: str | os.PathLike) -> dict:
-    """``config.json`` of a model folder, checked for kind and version; needs no torch."""
+    """``config.json`` of a model folder, checked for kind, version and what all readers need; needs no torch."""
     path = Path(folder) / "config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -69,23 +69,23 @@ def read_config(folder: str | os.PathLike) -> dict:
             f"The model in {folder} was written by a newer BiPVLSeg (format {version}, this one reads up to "
             f"{FORMAT_VERSION}); update BiPVLSeg."
         )
+    classes = settings.get("classes", [])
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not named or not isinstance(settings.get("preprocessing") or {}, dict):
+        raise ModelError(
+            f"{path} does not say how the model is used, or for which classes; copy the model folder again."
+        )
     return settings
 
 
 def model_summary(folder: Path) -> dict:
     """Name, modality, structures and validation Dice of a model folder, without loading the network."""
     config = read_config(folder)
-    classes, preprocessing = config.get("classes", []), config.get("preprocessing") or {}
-    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    if not named or not isinstance(preprocessing, dict):
-        raise ModelError(
-            f"{folder / 'config.json'} does not say how the model is used, or for which classes; copy the model folder again."
-        )
     summary = {
         "name": folder.name,
         "folder": str(folder),
-        "modality": preprocessing.get("modality", ""),
-        "structures": classes,
+        "modality": (config.get("preprocessing") or {}).get("modality", ""),
+        "structures": config.get("classes", []),
         "concepts": config.get("concepts", ""),
         "channels": config.get("in_channels", 1),
     }

@@ -10,10 +10,7 @@ NAME, HELP = "concepts", "list, show or export concept texts"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name",
-        nargs="?",
-        metavar="NAME_OR_CSV",
-        help="show this one (a CSV file is checked for its form)",
+        "name", nargs="?", metavar="NAME_OR_CSV", help="show this one (a CSV file is checked for its form)"
     )
     parser.add_argument("-o", "--output", metavar="CSV", help="write it to this file, to be edited")
     parser.add_argument("--overwrite", action="store_true", help="replace the CSV file if it exists")

@@ -42,7 +42,8 @@ class Pose:
 
     @property
     def is_odd_in_size(self) -> bool:
-        return not (SMALL <= self.size <= LARGE or self.is_unlikely) and EXTREME[0] <= self.size <= EXTREME[1]
+        usual, possible = SMALL <= self.size <= LARGE, EXTREME[0] <= self.size <= EXTREME[1]
+        return possible and not usual and not self.is_unlikely
 
     def straightening(self) -> np.ndarray | None:
         """(4, 4), what takes points of the patient, RAS mm, to where a second look is to see them; None where none is due."""
@@ -107,8 +108,8 @@ def fit_pose(found: np.ndarray, places: np.ndarray) -> Pose | None:
                 return None
         turn = Rotation.align_vectors(theirs, mine, weights=weights)[0]
         turned = turn.apply(mine)
-        shrink = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * turned**2).sum()
-        size = (weights[:, None] * turned * theirs).sum() / (weights[:, None] * theirs**2).sum()
+        together = (weights[:, None] * turned * theirs).sum()
+        shrink, size = together / (weights[:, None] * turned**2).sum(), together / (weights[:, None] * theirs**2).sum()
         error = np.linalg.norm(turned * shrink - theirs, axis=1) / np.linalg.norm(theirs, axis=1).mean()
         weights = 1 / np.maximum(error, _FIRM) ** 2
     return Pose(turn.as_matrix(), float(np.median(error)), float(size))

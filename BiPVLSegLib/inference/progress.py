@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Progress:
     """What a progress callback is told: ``stage`` is "reading", "preparing", "segmenting" or "finishing".
 
-    A second look at a patient who lies askew adds its windows: ``total`` grows once."""
+    A second look at a patient who lies askew, or is of an odd size, adds its windows: ``total`` grows once."""
 
     stage: str
     done: int = 0

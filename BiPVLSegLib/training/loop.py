@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -30,8 +29,6 @@ from .run import TrainingRun
 from .schedule import learning_rate
 from .settings import RunSettings
 from .validation import Validator
-
-logger = logging.getLogger(__name__)
 
 LOG_EVERY = 10
 
@@ -96,10 +93,6 @@ def _train(
     _prepare(run, resume)
     run.distribute()
     end = min(steps, stop_after or steps)
-    if not any(case.label is not None for datalist in datalists for case in datalist.cases["validation"]) and writer:
-        logger.warning(
-            'No data set has labelled volumes under "validation": nothing will judge this training, and its "best" is the newest.'
-        )
     bar = tqdm(total=steps, initial=first, desc="Training", unit="step", disable=not writer)
     at_end.callback(bar.close)
     batches, pace = run.batches(first, end), Pace(t.batch_size)

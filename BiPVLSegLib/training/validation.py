@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import torch
 
@@ -14,6 +16,8 @@ from ..inference.sliding_window import sliding_window_logits
 from . import distributed
 from .run import TrainingRun
 
+logger = logging.getLogger(__name__)
+
 
 class Validator:
     """Keeps the preprocessed validation volumes of a run and scores its model on them."""
@@ -25,6 +29,11 @@ class Validator:
             for datalist, mapping, synthesis in zip(run.datalists, run.mappings, run.syntheses, strict=True)
             if any(case.label is not None for case in datalist.cases["validation"])
         ]
+        if not data_sets and distributed.rank() == 0:
+            logger.warning(
+                'No data set has labelled volumes under "validation": nothing will judge this training, and its "best" is the '
+                "newest."
+            )
         cases, limit = sum(data_sets, start=[]), run.training.validation_cases
         if limit and limit <= len(data_sets):  # each is judged
             cases = [data_set[0] for data_set in data_sets]

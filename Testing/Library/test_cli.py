@@ -128,10 +128,21 @@ def test_models_and_concepts_are_listed(capsys):
     assert main(["concepts", "cine-mr"]) == 0 and "texture:" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys):
-    (tmp_path / "bert").mkdir()
-    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+@pytest.fixture
+def put_model(tmp_path, monkeypatch):
+    """``put_model(name, config)`` puts a model with that config.json, and a training.json, among those of the user."""
     monkeypatch.setenv("BIPVLSEG_MODELS", str(tmp_path))
+
+    def put(name: str, config: dict, record: str = "{}") -> None:
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": "bipvlseg", **config}))
+        (tmp_path / name / "training.json").write_text(record)
+
+    return put
+
+
+def test_a_folder_that_is_no_model_does_not_hide_the_others(put_model, capsys):
+    put_model("bert", {"model_type": "bert"})
     assert main(["models"]) == 0
     listed = capsys.readouterr().out
     assert "cardiac-mr (MR" in listed and "bert: cannot be used." in listed
@@ -141,31 +152,25 @@ def test_a_folder_that_is_no_model_does_not_hide_the_others(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("classes", "record"),
+    ("config", "record"),
     [
-        (5, "{}"),
-        ([5], "{}"),
-        (["liver"], "[1]"),
-        (["liver"], '{"validation": {"dice/mean": "x"}}'),
-        (["liver"], '{"validation": {"dice/mean": [1]}}'),
-        (["liver"], '{"validation": 1}'),
-        (["liver"], '{"validation": {"dice/mean": 1' + "0" * 400 + "}}"),
-        (["liver"], "[" * 100_000),
+        ({"classes": 5}, "{}"),
+        ({"classes": [5]}, "{}"),
+        ({"preprocessing": "MR"}, "{}"),
+        ({}, "[1]"),
+        ({}, '{"validation": {"dice/mean": "x"}}'),
+        ({}, '{"validation": {"dice/mean": [1]}}'),
+        ({}, '{"validation": 1}'),
+        ({}, '{"validation": {"dice/mean": 1' + "0" * 400 + "}}"),
+        ({}, "[" * 100_000),
     ],
 )
-def test_a_damaged_model_does_not_hide_the_others(tmp_path, monkeypatch, capsys, classes, record):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").write_text(json.dumps({"model_type": "bipvlseg", "classes": classes}))
-    (tmp_path / "mine" / "training.json").write_text(record)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "config.json").write_text('{"model_type": "bipvlseg", "preprocessing": "MR"}')
-    monkeypatch.setenv("BIPVLSEG_MODELS", str(tmp_path))
+def test_a_damaged_model_does_not_hide_the_others(put_model, capsys, config, record):
+    put_model("mine", {"classes": ["liver"], **config}, record)
     assert main(["models"]) == 0
     listed = capsys.readouterr().out
     assert "cardiac-mr (MR" in listed and "mine: cannot be used." in listed
-    assert "other: cannot be used." in listed
-    (tmp_path / "mine" / "config.json").write_text(json.dumps({"model_type": "bipvlseg", "classes": ["liver"]}))
-    (tmp_path / "mine" / "training.json").write_text('{"validation": null}')
+    put_model("mine", {"classes": ["liver"]}, '{"validation": null}')
     assert main(["models"]) == 0 and "mine (): liver" in capsys.readouterr().out
 
 
